@@ -1,0 +1,54 @@
+# Every target sets up what it needs, on a fresh machine too:
+#
+#   make demo    solve the KAN paper's Poisson problem and draw it
+#   make test    the fast tests and the doctests
+#   make lint    style, types and the layers of imports
+#   make accept  the slow tests: published accuracies, minutes each
+#   make bench   kansci and its peers side by side
+#   make clean   remove the environment, caches and results
+#
+# PYTHON is the interpreter that .venv is made from.
+
+PYTHON ?= python3
+export OMP_NUM_THREADS ?= 2
+
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+INSTALL := $(RUN) pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+
+.PHONY: demo test lint accept bench clean
+.DELETE_ON_ERROR:
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-core: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) .
+	@touch $@
+
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) ".[$*]"
+	@touch $@
+
+demo: $(VENV)/.installed-core
+	$(RUN) problems.poisson --case paper
+	@echo "The pictures are in runs/poisson/figures: open solution.svg first."
+
+test: $(VENV)/.installed-dev
+	$(RUN) pytest
+
+lint: $(VENV)/.installed-dev
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) pyright
+	$(VENV)/bin/lint-imports --no-cache
+
+accept: $(VENV)/.installed-dev
+	$(RUN) pytest -m slow --timeout 1800 --jaxtyping-packages=
+
+bench: $(VENV)/.installed-compare
+	$(RUN) tests.benchmarks
+
+clean:
+	rm -rf $(VENV) runs dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find kansci problems tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,29 @@
+from . import errors as errors
+from . import functions as functions
+from . import physics as physics
+from . import plot as plot
+from .checkpoint import load as load
+from .checkpoint import save as save
+from .config import Edge as Edge
+from .functions import register_function as register_function
+from .jets import Jet as Jet
+from .jets import jet as jet
+from .nn.baselines import MLP as MLP
+from .nn.features import AuxiliaryFeatures as AuxiliaryFeatures
+from .nn.multkan import MultKAN as MultKAN
+from .solvers.data import Dataset as Dataset
+from .solvers.fit import fit as fit
+from .solvers.residual import Residual as Residual
+from .solvers.solution import Estimate as Estimate
+from .solvers.solution import Solution as Solution
+from .solvers.solve import Parameter as Parameter
+from .solvers.solve import solve as solve
+from .surgery.grid import adapt_grid as adapt_grid
+from .surgery.grid import refine as refine
+from .symbolic.kanpiler import auxiliary_features as auxiliary_features
+from .symbolic.kanpiler import kanpile as kanpile
+from .symbolic.parse import parse_formula as parse_formula
+from .tracing import Trace as Trace
+from .tracing import trace as trace
+
+__version__: str

@@ -1,0 +1,187 @@
+"""Elementary functions of one variable with their first three derivatives, in closed form on tensors.
+
+Each constant here is a tuple (f, f', f'', f'''). All are plain torch operations, so autograd, `vmap` and
+`torch.func` apply to them, and all stay accurate far from the origin, in float32 too.
+"""
+
+from collections.abc import Callable
+from math import pi, sqrt
+
+import torch
+from torch import Tensor
+from torch.func import grad
+from torch.nn.functional import silu
+
+Elementwise = Callable[[Tensor], Tensor]
+Derivatives = tuple[Elementwise, Elementwise, Elementwise, Elementwise]
+
+
+def differentiate(function: Elementwise) -> Elementwise:
+    """The derivative of an elementwise function by automatic differentiation."""
+    return grad(lambda x: function(x).sum())
+
+
+def monomial(coefficient: float, exponent: float) -> Elementwise:
+    """coefficient * x**exponent; a coefficient of 0 gives 0 even where the power is infinite."""
+    if coefficient == 0:
+        return torch.zeros_like
+    if exponent == 0:
+        return lambda x: torch.full_like(x, coefficient)
+    return lambda x: coefficient * x**exponent
+
+
+def power(p: float) -> Derivatives:
+    """x**p: real for negative x only if p is an integer."""
+    return (
+        lambda x: x**p,
+        monomial(p, p - 1),
+        monomial(p * (p - 1), p - 2),
+        monomial(p * (p - 1) * (p - 2), p - 3),
+    )
+
+
+def inverse(
+    f: Elementwise, radicand: Elementwise, curvature: int, constant: int, sign: int = 1
+) -> Derivatives:
+    """A function f with f'(x) = sign / sqrt(q), where radicand(x) = q = curvature x^2 + constant."""
+    factor = -sign * curvature
+    return (
+        f,
+        lambda x: sign * radicand(x) ** -0.5,
+        lambda x: factor * x * radicand(x) ** -1.5,
+        lambda x: factor * (constant - 2 * curvature * x**2) * radicand(x) ** -2.5,
+    )
+
+
+def _negative(f: Elementwise) -> Elementwise:
+    return lambda x: -f(x)
+
+
+def _identity(x: Tensor) -> Tensor:
+    return x
+
+
+ZERO = (torch.zeros_like, torch.zeros_like, torch.zeros_like, torch.zeros_like)
+IDENTITY = (_identity, torch.ones_like, torch.zeros_like, torch.zeros_like)
+ABS = (torch.abs, torch.sign, torch.zeros_like, torch.zeros_like)
+SIGN = (torch.sign, torch.zeros_like, torch.zeros_like, torch.zeros_like)
+EXP = (torch.exp, torch.exp, torch.exp, torch.exp)
+LOG = (torch.log, *power(-1.0)[:3])
+SIN = (torch.sin, torch.cos, _negative(torch.sin), _negative(torch.cos))
+COS = (torch.cos, _negative(torch.sin), _negative(torch.cos), torch.sin)
+SINH = (torch.sinh, torch.cosh, torch.sinh, torch.cosh)
+COSH = (torch.cosh, torch.sinh, torch.cosh, torch.sinh)
+
+
+def _tan_second(x: Tensor) -> Tensor:
+    t = torch.tan(x)
+    return 2 * t * (1 + t**2)
+
+
+def _tan_third(x: Tensor) -> Tensor:
+    square = torch.tan(x) ** 2
+    return 2 * (1 + square) * (1 + 3 * square)
+
+
+TAN = (torch.tan, lambda x: 1 + torch.tan(x) ** 2, _tan_second, _tan_third)
+
+
+# What tends to 0 at both ends is written with s(-x) in place of 1 - s(x), which loses its digits at large x.
+
+
+def _sigmoid_first(x: Tensor) -> Tensor:
+    return torch.sigmoid(x) * torch.sigmoid(-x)
+
+
+def _sigmoid_second(x: Tensor) -> Tensor:
+    s, r = torch.sigmoid(x), torch.sigmoid(-x)
+    return s * r * (r - s)
+
+
+def _sigmoid_third(x: Tensor) -> Tensor:
+    slope = _sigmoid_first(x)
+    return slope * (1 - 6 * slope)
+
+
+def _silu_first(x: Tensor) -> Tensor:
+    s = torch.sigmoid(x)
+    return s * (1 + x * (1 - s))
+
+
+def _silu_second(x: Tensor) -> Tensor:
+    s, r = torch.sigmoid(x), torch.sigmoid(-x)
+    return s * r * (2 + x * (r - s))
+
+
+def _silu_third(x: Tensor) -> Tensor:
+    s, r = torch.sigmoid(x), torch.sigmoid(-x)
+    slope = s * r
+    return slope * (3 * (r - s) + x * (1 - 6 * slope))
+
+
+def _tanh_first(x: Tensor) -> Tensor:
+    return 4 * _sigmoid_first(2 * x)
+
+
+def _tanh_third(x: Tensor) -> Tensor:
+    slope = _tanh_first(x)
+    return slope * (4 - 6 * slope)
+
+
+SIGMOID = (torch.sigmoid, _sigmoid_first, _sigmoid_second, _sigmoid_third)
+SILU = (silu, _silu_first, _silu_second, _silu_third)
+TANH = (torch.tanh, _tanh_first, lambda x: -2 * torch.tanh(x) * _tanh_first(x), _tanh_third)
+
+
+def _gaussian(x: Tensor) -> Tensor:
+    return torch.exp(-(x**2))
+
+
+GAUSSIAN = (
+    _gaussian,
+    lambda x: -2 * x * _gaussian(x),
+    lambda x: (4 * x**2 - 2) * _gaussian(x),
+    lambda x: 4 * x * (3 - 2 * x**2) * _gaussian(x),
+)
+ERF = (
+    torch.erf,
+    lambda x: 2 / sqrt(pi) * GAUSSIAN[0](x),
+    lambda x: 2 / sqrt(pi) * GAUSSIAN[1](x),
+    lambda x: 2 / sqrt(pi) * GAUSSIAN[2](x),
+)
+CBRT = (
+    lambda x: torch.sign(x) * x.abs() ** (1 / 3),
+    lambda x: 1 / 3 * x.abs() ** (-2 / 3),
+    lambda x: -2 / 9 * torch.sign(x) * x.abs() ** (-5 / 3),
+    lambda x: 10 / 27 * x.abs() ** (-8 / 3),
+)
+
+
+def _one_minus_square(x: Tensor) -> Tensor:
+    return (1 - x) * (1 + x)
+
+
+def _atan_first(x: Tensor) -> Tensor:
+    return 1 / (1 + x**2)
+
+
+def _atan_third(x: Tensor) -> Tensor:
+    slope = _atan_first(x)
+    return (6 - 8 * slope) * slope**2
+
+
+def _atanh_first(x: Tensor) -> Tensor:
+    return 1 / _one_minus_square(x)
+
+
+ASIN = inverse(torch.asin, _one_minus_square, -1, 1)
+ACOS = inverse(torch.acos, _one_minus_square, -1, 1, sign=-1)
+ATAN = (torch.atan, _atan_first, lambda x: -2 * x * _atan_first(x) ** 2, _atan_third)
+ASINH = inverse(torch.asinh, lambda x: 1 + x**2, 1, 1)
+ACOSH = inverse(torch.acosh, lambda x: (x - 1) * (x + 1), 1, -1)
+ATANH = (
+    torch.atanh,
+    _atanh_first,
+    lambda x: 2 * x * _atanh_first(x) ** 2,
+    lambda x: (2 + 6 * x**2) * _atanh_first(x) ** 3,
+)

@@ -1,0 +1,270 @@
+"""MultKAN: a stack of KAN layers with addition and multiplication nodes."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, cast, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.quasirandom import SobolEngine
+
+from kansci.config import LayerConfig, ModelConfig, parse_columns
+from kansci.errors import ConfigError, DerivativeError, DtypeError, ShapeError
+from kansci.jets import Jet, check_needs
+from kansci.nn.layer import KANLayer
+from kansci.splines import uniform_knots
+
+
+@runtime_checkable
+class Features(Protocol):
+    """What MultKAN asks of auxiliary features: raw inputs in, raw inputs and features out."""
+
+    n_inputs: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Inputs with their features."""
+        ...
+
+    def jet(self, x: Tensor, needs: str) -> Jet:
+        """The same as a jet."""
+        ...
+
+
+class MultKAN(nn.Module):
+    r"""Kolmogorov-Arnold network with sum and product nodes.
+
+    Node j of column l + 1 is a sum, or a product of sums, of univariate functions of the nodes of column l:
+
+    .. math:: x_{l+1,j} = \prod_{s \in j} \sum_i \varphi_{l,s,i}(x_{l,i})
+
+    Attributes:
+        layers: the layers, input side first.
+        features: auxiliary features, or None.
+
+    References:
+        Liu et al., KAN: Kolmogorov-Arnold Networks, arXiv:2404.19756.
+        Liu et al., KAN 2.0, arXiv:2408.10205 (multiplication nodes).
+    """
+
+    def __init__(
+        self,
+        width: Sequence[Any],
+        *,
+        grid: int = 5,
+        k: int = 3,
+        domain: Sequence[Any] = (-1.0, 1.0),
+        base: str = "silu",
+        sparse: bool = False,
+        features: Features | None = None,
+        periodic: Sequence[int] = (),
+        seed: int = 0,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str | None = None,
+    ) -> None:
+        """Build a network with random edges.
+
+        Args:
+            width: columns of nodes, e.g. [2, 5, 1], [2, [3, 2], 1] (3 sums, 2 products of two),
+                [2, [3, [2, 3]], 1] (products of two and of three); with features, the first counts raw inputs and
+                features.
+            grid: intervals G of each edge.
+            k: polynomial degree of the splines, 1 to 9.
+            domain: one (low, high) for all raw inputs or one pair for each, in raw units.
+            base: name of the base function, a row of `kansci.functions.LIBRARY`; "zero" for none.
+            sparse: start with each node joined only to its nearest neighbors by position.
+            features: auxiliary features that extend the raw inputs.
+            periodic: raw inputs whose domain is one period.
+            seed: of the initial coefficients.
+            dtype: float64 or float32.
+            device: where the tensors live.
+
+        Raises:
+            ConfigError: an argument makes no sense.
+            DtypeError: the device has no such dtype.
+        """
+        super().__init__()
+        columns = parse_columns(width)
+        generator = torch.Generator().manual_seed(seed)
+        configs = [
+            LayerConfig(a.n_nodes, b, grid, k, base, periodic=tuple(periodic) if number == 0 else ())
+            for number, (a, b) in enumerate(zip(columns, columns[1:], strict=False))
+        ]
+        self._assemble([KANLayer(config, generator) for config in configs], features)
+        self.set_domain(read_domain(domain, self.n_inputs))
+        if sparse:
+            self._thin_out()
+        self.to(device=check_device(device, dtype), dtype=dtype)
+
+    @classmethod
+    def from_layers(cls, layers: Sequence[KANLayer], features: Features | None = None) -> "MultKAN":
+        """A network of existing layers; nothing is drawn and no domain is set."""
+        model = cls.__new__(cls)
+        nn.Module.__init__(model)
+        model._assemble(layers, features)
+        return model
+
+    @classmethod
+    def from_config(cls, config: ModelConfig, features: Features | None = None) -> "MultKAN":
+        """A network of the given configuration, to be filled by `load_state_dict`."""
+        generator = torch.Generator().manual_seed(0)
+        return cls.from_layers([KANLayer(layer, generator) for layer in config.layers], features)
+
+    def _assemble(self, layers: Sequence[KANLayer], features: Features | None) -> None:
+        self.layers = cast(Sequence[KANLayer], nn.ModuleList(layers))
+        self.features = features
+
+    @property
+    def config(self) -> ModelConfig:
+        """The configuration of the layers."""
+        return ModelConfig(tuple(layer.config for layer in self.layers))
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of raw inputs d."""
+        return self.layers[0].config.n_in if self.features is None else self.features.n_inputs
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs m."""
+        return self.layers[-1].config.out.n_nodes
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating point type of the tensors."""
+        return self.layers[0].node_scale.dtype
+
+    def forward(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch m"]:
+        """Values of the outputs, raw units in and out."""
+        self._check_points(x)
+        nodes = x.reshape(-1, self.n_inputs)
+        if self.features is not None:
+            nodes = self.features(nodes)
+        for layer in self.layers:
+            nodes = layer(nodes)
+        return nodes.reshape(*x.shape[:-1], self.n_outputs)
+
+    def jet(self, x: Float[Tensor, "n d"], needs: str = "laplacian") -> Jet:
+        """Values and derivatives of the outputs with respect to the raw inputs, in closed form.
+
+        Args:
+            x: points.
+            needs: "value", "gradient", "laplacian", "diagonal" or "hessian"; a level contains the lower ones.
+
+        Returns:
+            The jet; one ordinary backward pass through it gives gradients of the parameters.
+
+        Raises:
+            DerivativeError: a second derivative of splines with k < 3.
+            ShapeError: x is not (n, d).
+        """
+        jet = self.lift(x, needs)
+        for layer in self.layers:
+            jet = layer.jet(jet)
+        return jet
+
+    def lift(self, x: Float[Tensor, "n d"], needs: str) -> Jet:
+        """The jet of the first column of nodes: raw inputs and features."""
+        check_needs(needs)
+        self._check_points(x)
+        if x.ndim != 2:
+            raise ShapeError(f"expected x of shape (n, {self.n_inputs}), got {tuple(x.shape)}; pass one point a row")
+        if self.features is not None:
+            return self.features.jet(x, needs)
+        jet = Jet.lift(x, needs)
+        k = min((layer.config.k for layer in self.layers if layer.splines is not None), default=3)
+        if jet.orders == 3 and k < 3:
+            raise DerivativeError(f"second derivatives need splines of degree k >= 3, got k={k}; build with k=3 or more")
+        return jet
+
+    def _check_points(self, x: Tensor) -> None:
+        if x.ndim == 0 or x.shape[-1] != self.n_inputs:
+            hint = "" if self.features is not None else "; did you forget AuxiliaryFeatures?"
+            raise ShapeError(f"expected x of shape (n, {self.n_inputs}) for this model, got {tuple(x.shape)}{hint}")
+        if x.dtype != self.dtype:
+            raise DtypeError(f"expected x of dtype {self.dtype} for this model, got {x.dtype}; convert with x.to(...)")
+
+    @torch.no_grad()
+    def set_domain(self, domain: Float[Tensor, "d 2"], samples: int = 1024, margin: float = 0.1) -> None:
+        """Set the grids: of the inputs to `domain`, of hidden nodes to what Sobol points reach, with a margin."""
+        sobol = SobolEngine(self.n_inputs, scramble=True, seed=0).draw(samples, dtype=torch.float64)
+        nodes = domain[:, 0] + (domain[:, 1] - domain[:, 0]) * sobol
+        low, high = domain.unbind(1)
+        if self.features is not None:
+            nodes = self.features(nodes)
+            low, high = (torch.cat([a, b[self.n_inputs :]]) for a, b in zip((low, high), spread(nodes, 0.0), strict=True))
+        for layer in self.layers:
+            if layer.splines is not None:
+                layer.splines.knots = uniform_knots(low, high, layer.config.grid, layer.config.k)
+            nodes = layer(nodes)
+            low, high = spread(nodes, margin)
+
+    def _thin_out(self) -> None:
+        for layer in self.layers:
+            if layer.splines is not None:
+                layer.splines.mask.copy_(nearest_neighbors(layer.config.out.n_subnodes, layer.config.n_in))
+
+    def __repr__(self) -> str:
+        """One line: the width, the grids, the degrees, the number of trained parameters."""
+        first, *others = self.config.columns
+        width = [first.n_sum, *([w.n_sum, list(w.arities)] if w.arities else w.n_sum for w in others)]
+        grids = sorted({layer.config.grid for layer in self.layers})
+        degrees = sorted({layer.config.k for layer in self.layers})
+        trained = sum(p.numel() for p in self.parameters() if p.requires_grad)
+        return f"MultKAN({width}, grid={_one(grids)}, k={_one(degrees)}, {trained} parameters, {self.dtype})"
+
+
+def _one(values: list[int]) -> int | list[int]:
+    return values[0] if len(values) == 1 else values
+
+
+def spread(values: Float[Tensor, "n m"], margin: float) -> tuple[Float[Tensor, "m"], Float[Tensor, "m"]]:
+    """Range of each column, widened by a share of itself on each side, and never of zero width."""
+    low, high = values.amin(0), values.amax(0)
+    center, half = (low + high) / 2, (high - low) / 2
+    smallest = 1e-3 * (1 + center.abs())
+    half = torch.where(half < smallest, torch.ones_like(half), half * (1 + 2 * margin))
+    return center - half, center + half
+
+
+def nearest_neighbors(targets: int, sources: int) -> Float[Tensor, "targets sources"]:
+    """1 where a target and a source are each other's or one another's nearest by relative position, else 0."""
+    mask = torch.zeros(targets, sources, dtype=torch.float64)
+    target_places = (torch.arange(targets) + 0.5) / targets
+    source_places = (torch.arange(sources) + 0.5) / sources
+    distance = (target_places[:, None] - source_places).abs()
+    mask[torch.arange(targets), distance.argmin(1)] = 1
+    mask[distance.argmin(0), torch.arange(sources)] = 1
+    return mask
+
+
+def read_domain(domain: Any, n_inputs: int) -> Float[Tensor, "d 2"]:
+    """One (low, high) for all inputs, or one pair for each.
+
+    Raises:
+        ConfigError: other shapes, or an interval that is empty or not finite.
+    """
+    try:
+        pairs = torch.as_tensor(domain, dtype=torch.float64).detach().cpu()
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"expected domain to be (low, high) or one pair for each input, got {domain!r}") from error
+    if pairs.shape == (2,):
+        pairs = pairs.repeat(n_inputs, 1)
+    if pairs.shape != (n_inputs, 2) or not pairs.isfinite().all() or not (pairs[:, 0] < pairs[:, 1]).all():
+        raise ConfigError(
+            f"expected domain to be (low, high) with low < high, or {n_inputs} such pairs, got {domain!r}"
+        )
+    return pairs
+
+
+def check_device(device: torch.device | str | None, dtype: torch.dtype) -> torch.device | None:
+    """The device, if it has the dtype.
+
+    Raises:
+        DtypeError: not float32 or float64, or MPS, which has no float64.
+    """
+    if dtype not in (torch.float32, torch.float64):
+        raise DtypeError(f"expected dtype torch.float64 or torch.float32, got {dtype}")
+    place = torch.device(device) if device is not None else None
+    if place is not None and place.type == "mps":
+        raise DtypeError("expected a device with float64, got mps, which has none; use cpu or cuda")
+    return place

@@ -1,0 +1,2 @@
+from . import domains as domains
+from . import pde as pde

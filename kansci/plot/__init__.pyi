@@ -1,0 +1,3 @@
+from .edges import draw_edge as draw_edge
+from .history import draw_history as draw_history
+from .network import draw_network as draw_network

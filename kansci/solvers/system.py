@@ -1,0 +1,145 @@
+"""A problem as nonlinear least squares: residual terms of one or several models, in one vector of unknowns."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import jvp
+
+from kansci.jets import Jet, jet
+from kansci.solvers.jacobian import pull_back
+from kansci.solvers.residual import Residual
+from kansci.solvers.unknowns import Unknowns
+
+
+class Evaluation(NamedTuple):
+    """A problem at one vector of unknowns.
+
+    Attributes:
+        vector: the unknowns (p,).
+        rows: weighted residuals of each term, (r, n); the loss is the sum of their squares.
+        jets: for each term, for each point set, the jet of each model.
+    """
+
+    vector: Tensor
+    rows: list[Tensor]
+    jets: list[list[dict[str, Jet]]]
+
+    @property
+    def losses(self) -> list[float]:
+        """The terms of the loss."""
+        return [float(rows.square().sum()) for rows in self.rows]
+
+    @property
+    def loss(self) -> float:
+        """The loss."""
+        return sum(self.losses)
+
+
+@dataclass(frozen=True)
+class System:
+    """Terms, models and free scalars; the vector holds the unknowns of each model in turn, then the scalars.
+
+    Attributes:
+        terms: the residual terms.
+        models: unknowns by name of the model.
+        scalars: names of the free scalars.
+        single: whether residual functions get the jet of the only model instead of a dict.
+        chunk: points that are propagated at a time.
+    """
+
+    terms: Sequence[Residual]
+    models: dict[str, Unknowns]
+    scalars: tuple[str, ...] = ()
+    single: bool = True
+    chunk: int = 512
+
+    @property
+    def size(self) -> int:
+        """Number of unknowns."""
+        return sum(map(len, self.models.values())) + len(self.scalars)
+
+    def write(self, vector: Float[Tensor, "p"]) -> None:
+        """Put a vector into the working copies of the models."""
+        start = 0
+        for unknowns in self.models.values():
+            unknowns.write(vector[start : start + len(unknowns)])
+            start += len(unknowns)
+
+    def parameters(self, vector: Float[Tensor, "p"]) -> dict[str, Tensor]:
+        """The free scalars in a vector."""
+        values = vector[self.size - len(self.scalars) :]
+        return dict(zip(self.scalars, values, strict=True))
+
+    @torch.no_grad()
+    def evaluate(self, vector: Float[Tensor, "p"]) -> Evaluation:
+        """Weighted residuals at a vector."""
+        self.write(vector)
+        jets = [[self._jets(points, term.needs) for points in term.point_sets] for term in self.terms]
+        rows = [
+            self._rows(term, own, self.parameters(vector)) for term, own in zip(self.terms, jets, strict=True)
+        ]
+        return Evaluation(vector, rows, jets)
+
+    def _jets(self, points: Tensor, needs: str) -> dict[str, Jet]:
+        return {name: self._jet(unknowns, points, needs) for name, unknowns in self.models.items()}
+
+    def _jet(self, unknowns: Unknowns, points: Tensor, needs: str) -> Jet:
+        parts = [jet(unknowns.model, part, needs).channels for part in points.split(self.chunk)]
+        return Jet(torch.cat(parts), needs, points.shape[1])
+
+    def _rows(self, term: Residual, jets: list[dict[str, Jet]], parameters: dict[str, Tensor]) -> Tensor:
+        given = tuple(own[next(iter(own))] if self.single else own for own in jets)
+        weight = torch.as_tensor(term.weight, dtype=torch.float64, device=term.point_sets[0].device)
+        return (term(given, parameters) * (weight / term.size).sqrt().reshape(-1, 1)).T
+
+    def jacobian(self, at: Evaluation) -> Iterator[tuple[Tensor, Tensor]]:
+        """Blocks of weighted rows and their derivatives, (rows,) and (rows, p), a chunk of points at a time."""
+        self.write(at.vector)
+        for term, rows, jets in zip(self.terms, at.rows, at.jets, strict=True):
+            adjoints = self._adjoints(term, jets, at.vector)
+            scalars = self._scalar_columns(term, jets, at.vector)
+            for start in range(0, term.size, self.chunk):
+                part = slice(start, start + self.chunk)
+                yield rows[:, part].flatten(), self._block(term, adjoints, scalars, part).flatten(0, 1)
+
+    def _adjoints(self, term: Residual, jets: list[dict[str, Jet]], vector: Tensor) -> list[dict[str, Tensor]]:
+        """Derivatives of the rows with respect to the channels of each jet, (r, n, channels, m)."""
+        with torch.enable_grad():
+            leaves = [
+                {name: Jet(own.channels.detach().requires_grad_(), own.needs, own.d) for name, own in each.items()}
+                for each in jets
+            ]
+            rows = self._rows(term, leaves, self.parameters(vector))
+            flat = [leaf.channels for each in leaves for leaf in each.values()]
+            found = [
+                torch.autograd.grad(row.sum(), flat, retain_graph=True, allow_unused=True, materialize_grads=True)
+                for row in rows
+            ]
+        columns = iter(zip(*found, strict=True))
+        return [{name: torch.stack(next(columns)) for name in each} for each in leaves]
+
+    def _scalar_columns(self, term: Residual, jets: list[dict[str, Jet]], vector: Tensor) -> Tensor:
+        """Derivatives of the rows with respect to the free scalars, (r, n, scalars)."""
+        values = self.parameters(vector)
+        columns = []
+        for name in self.scalars:
+            tangents = {other: torch.ones_like(v) if other == name else torch.zeros_like(v) for other, v in values.items()}
+            columns.append(jvp(lambda p: self._rows(term, jets, p), (values,), (tangents,))[1])
+        first = jets[0][next(iter(jets[0]))].channels
+        return torch.stack(columns, -1) if columns else first.new_zeros(1, 1, 0)
+
+    def _block(self, term: Residual, adjoints: list[dict[str, Tensor]], scalars: Tensor, part: slice) -> Tensor:
+        blocks: list[Any] = []
+        for name, unknowns in self.models.items():
+            pieces = [
+                pull_back(unknowns, points[part], term.needs, own[name][:, part])
+                for points, own in zip(term.point_sets, adjoints, strict=True)
+            ]
+            blocks.append(sum(pieces[1:], pieces[0]))
+        if self.scalars:
+            blocks.append(scalars[:, part])
+        return blocks[0] if len(blocks) == 1 else torch.cat(blocks, 2)

@@ -1,0 +1,72 @@
+"""The unknowns of a solve as one vector: what a model may change, and where each piece stands."""
+
+import copy
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from kansci.nn.edges import SplineEdges, SymbolicEdges
+
+
+class Unknowns:
+    """A working copy of a model in float64, and the vector of its identifiable trained parameters.
+
+    Left out of the vector: parameters that do not require gradients, masked edges, coefficients tied by a period,
+    and the constants of symbolic edges that a change of the others can replace (LIBRARY's gauge).
+
+    Attributes:
+        model: the working copy; none of its parameters requires gradients.
+        slices: for each trained parameter, its place among all columns.
+        size: number of columns, identifiable or not.
+        active: numbers of the identifiable columns, or None if all are.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        """Copy the model."""
+        self.model = copy.deepcopy(model).to(torch.float64).requires_grad_(False)
+        self.slices: dict[str, slice] = {}
+        self.size = 0
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                self.slices[name] = slice(self.size, self.size + parameter.numel())
+                self.size += parameter.numel()
+        identifiable = self._identifiable()
+        self.active = None if identifiable.all() else identifiable.nonzero().flatten()
+
+    def __len__(self) -> int:
+        """Length of the vector."""
+        return self.size if self.active is None else len(self.active)
+
+    @property
+    def _tensors(self) -> dict[str, Tensor]:
+        return dict(self.model.named_parameters())
+
+    def _identifiable(self) -> Bool[Tensor, "size"]:
+        found = torch.ones(self.size, dtype=torch.bool)
+        modules, tensors = dict(self.model.named_modules()), self._tensors
+        for name, place in self.slices.items():
+            owner, _, leaf = name.rpartition(".")
+            module = modules[owner]
+            if isinstance(module, SplineEdges | SymbolicEdges):
+                shape = tensors[name].shape
+                found[place] = module.identifiable(leaf).expand(shape).flatten().cpu()
+        return found
+
+    def read(self) -> Float[Tensor, "p"]:
+        """The vector of the working copy."""
+        tensors = self._tensors
+        pieces = [tensors[name].flatten() for name in self.slices]
+        whole = torch.cat([torch.zeros(0, dtype=torch.float64), *pieces])
+        return whole if self.active is None else whole[self.active]
+
+    def write(self, vector: Float[Tensor, "p"]) -> None:
+        """Put a vector into the working copy."""
+        tensors = self._tensors
+        whole = vector
+        if self.active is not None:
+            whole = torch.cat([tensors[name].flatten() for name in self.slices])
+            whole[self.active] = vector
+        for name, place in self.slices.items():
+            tensors[name].copy_(whole[place].view(tensors[name].shape))
+

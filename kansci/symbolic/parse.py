@@ -1,0 +1,296 @@
+"""Formulas as text, read into SymPy expressions and never executed."""
+
+import ast
+import difflib
+import keyword
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import isinf
+
+import sympy
+
+from kansci.errors import FormulaError
+from kansci.functions import ALIASES, LIBRARY
+from kansci.symbolic.deadline import DeadlineExceeded, deadline
+from kansci.symbolic.evaluate import constant_value
+
+MAX_LENGTH = 10_000  # characters
+MAX_DEPTH = 100  # brackets, or operators, inside one another
+MAX_EXPONENT = 1000
+MAX_BITS = 4096  # of an exact number
+
+
+def parse_formula(text: str, names: Sequence[str]) -> sympy.Expr:
+    """Read a formula into a SymPy expression.
+
+    A formula consists of numbers, names, + - * / ** (or ^), brackets, the constants pi and E (or e), and the
+    functions of LIBRARY, also under their other usual names (ln, arcsin, log10, log(x, base), cot ...).
+    Integers are exact and so are decimals of few digits, 0.25 is 1/4; other decimals are floating-point
+    numbers. All quantities are real: cbrt(-8) is -2.
+
+    The text is not executed. Python's own parser makes a syntax tree of it, of which only the kinds of nodes
+    that a formula has are accepted. Length (10 000 characters), nesting (100), numeric exponents (1000), the
+    size of numbers and the time are bounded.
+
+    Args:
+        text: The formula.
+        names: The variables; they win over constants and functions of the same name.
+
+    Returns:
+        The expression; its variables are Symbol(name, real=True).
+
+    Raises:
+        FormulaError: The text is no formula of these names, exceeds a bound, or has a part that is not finite
+            and real, such as 1/0, log(0) or sqrt(-1). The message points at the place.
+
+    Example:
+        >>> parse_formula("sin(pi*x) + 0.5*y^2", ["x", "y"])
+        y**2/2 + sin(pi*x)
+    """
+    symbols = _symbols(names)
+    line = _one_line(text)
+    _check_brackets(line)
+    try:
+        with deadline(0.5 + len(line) / 2000):
+            return _Reader(line, symbols).read(_syntax_tree(line))
+    except (RecursionError, MemoryError, DeadlineExceeded):
+        raise FormulaError(
+            "expected a simpler formula; this one has too many parts inside one another"
+        ) from None
+
+
+def _symbols(names: Sequence[str]) -> dict[str, sympy.Symbol]:
+    if isinstance(names, str):
+        raise FormulaError(f"expected a list of names, got the text {names!r}; write [{names!r}]")
+    for name in names:
+        if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) or keyword.iskeyword(name):
+            raise FormulaError(
+                f"expected names of ASCII letters, digits and underscores, no keywords of Python, got {name!r}"
+            )
+    if len(set(names)) < len(names):
+        raise FormulaError(f"expected names that differ from each other, got {list(names)}")
+    return {name: sympy.Symbol(name, real=True) for name in names}
+
+
+_NUMBER = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_FORBIDDEN = (
+    (r"[^A-Za-z0-9_ .,+\-*/()]", "this character has no meaning in a formula"),
+    (r"//", "use a single / to divide"),
+    (r"(?<![0-9])\.(?![0-9])", "a point belongs inside a number"),
+    (r"[0-9]{400}", "this number has too many digits"),
+    (rf"(?<![A-Za-z0-9_.])(?>{_NUMBER})(?=[A-Za-z_])", "put an operator behind this number, as in 2*x"),
+    (rf"\b(?:{'|'.join(keyword.kwlist)})\b", "this word is reserved by Python; rename the variable"),
+)
+
+
+def _one_line(text: str) -> str:
+    """The text in Python's notation, without line breaks, of none but a formula's characters."""
+    if not isinstance(text, str):
+        raise FormulaError(f"expected a formula as text, got {type(text).__name__}")
+    if not text.strip() or len(text) > MAX_LENGTH:
+        raise FormulaError(f"expected a formula of 1 to {MAX_LENGTH} characters, got {len(text.strip())}")
+    line = re.sub(r"\s", " ", text, flags=re.ASCII).strip().replace("^", "**")
+    for pattern, message in _FORBIDDEN:
+        match = re.search(pattern, line)
+        if match:
+            raise _error(line, match.start(), message)
+    return line
+
+
+def _check_brackets(line: str) -> None:
+    opened: list[int] = []
+    for bracket in re.finditer(r"[()]", line):
+        if bracket[0] == "(":
+            opened.append(bracket.start())
+        elif opened:
+            opened.pop()
+        else:
+            raise _error(line, bracket.start(), "this bracket closes none")
+        if len(opened) > MAX_DEPTH:
+            raise _error(line, bracket.start(), f"more than {MAX_DEPTH} brackets inside one another")
+    if opened:
+        raise _error(line, opened[-1], "this bracket is never closed")
+
+
+_GRAMMAR = "expected numbers, names, + - * / ** and calls such as sin(x); write products with *"
+
+
+def _syntax_tree(line: str) -> ast.expr:
+    try:
+        return ast.parse(line, mode="eval").body
+    except SyntaxError as error:
+        raise _error(line, max(error.offset or 1, 1) - 1, _GRAMMAR) from None
+
+
+def _error(line: str, column: int, message: str) -> FormulaError:
+    """An error that shows the formula around a column and points at it."""
+    start = max(0, column - 60)
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line[start : start + 100])
+    return FormulaError(f"{message}\n    {shown}\n    {'^':>{column - start + 1}}")
+
+
+_CONSTANTS = {"pi": sympy.pi, "E": sympy.E, "e": sympy.E}
+
+_COMPOSED: dict[tuple[str, int], Callable[..., sympy.Expr]] = {
+    ("log", 2): lambda x, base: sympy.log(x) / sympy.log(base),
+    ("log2", 1): lambda x: sympy.log(x) / sympy.log(2),
+    ("log10", 1): lambda x: sympy.log(x) / sympy.log(10),
+    ("cot", 1): lambda x: 1 / sympy.tan(x),
+    ("sec", 1): lambda x: 1 / sympy.cos(x),
+    ("csc", 1): lambda x: 1 / sympy.sin(x),
+}
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Turns the syntax tree of a formula into an expression, from the leaves up, and checks every part."""
+
+    line: str
+    symbols: Mapping[str, sympy.Symbol]
+
+    def read(self, node: ast.expr, depth: int = 0) -> sympy.Expr:
+        if depth > MAX_DEPTH:
+            raise self.error(node, f"more than {MAX_DEPTH} operators inside one another")
+        match node:
+            case ast.Constant():
+                return self.number(node)
+            case ast.Name():
+                return self.name(node)
+            case ast.Call():
+                return self.call(node, depth)
+            case ast.UnaryOp(op=ast.UAdd()):
+                return self.read(node.operand, depth + 1)
+            case ast.UnaryOp(op=ast.USub()):
+                return -self.read(node.operand, depth + 1)
+            case ast.BinOp(op=ast.Add() | ast.Sub()):
+                return self.sum(node, depth)
+            case ast.BinOp(op=ast.Mult() | ast.Div()):
+                return self.product(node, depth)
+            case ast.BinOp(op=ast.Pow()):
+                base = self.read(node.left, depth + 1)
+                return self.power(node, base, self.read(node.right, depth + 1))
+        raise self.error(node, _GRAMMAR)
+
+    def number(self, node: ast.Constant) -> sympy.Expr:
+        digits = self.line[node.col_offset : node.end_col_offset]
+        value, mantissa = float(digits), re.split("[eE]", digits)[0]
+        if isinf(value) or (value == 0 and mantissa.strip("0.")):
+            raise self.error(node, "this number is outside the range of double precision")
+        exact = Fraction(digits)
+        if digits.isdigit() or (exact.numerator <= 10**6 and exact.denominator <= 1000):
+            return sympy.Rational(exact.numerator, exact.denominator)
+        return sympy.Float(digits)
+
+    def name(self, node: ast.Name) -> sympy.Expr:
+        known = {**_CONSTANTS, **self.symbols}
+        if node.id in known:
+            return known[node.id]
+        if _arities(node.id):
+            raise self.error(node, f"{node.id} is a function; write {node.id}(...)")
+        raise self.error(node, _unknown("name", node.id, known))
+
+    def call(self, node: ast.Call, depth: int) -> sympy.Expr:
+        if not isinstance(node.func, ast.Name) or node.keywords:
+            raise self.error(node, _GRAMMAR)
+        name = node.func.id
+        if name in self.symbols:
+            raise self.error(node, f"{name} is a variable; write {name}*(...)")
+        arguments = [self.read(argument, depth + 1) for argument in node.args]
+        if len(arguments) not in _arities(name):
+            raise self.error(node, _wrong_call(name, len(arguments)))
+        build = _COMPOSED.get((name, len(arguments))) or LIBRARY[ALIASES.get(name, name)].sympy
+        if build(*_PLACEHOLDERS[: len(arguments)]).has(sympy.exp):
+            self.check_power(node, sympy.E, arguments[0])
+        return self.checked(node, build(*arguments))
+
+    def sum(self, node: ast.BinOp, depth: int) -> sympy.Expr:
+        terms = [
+            -self.read(term, depth + 1) if isinstance(operator, ast.Sub) else self.read(term, depth + 1)
+            for operator, term in _chain(node, (ast.Add, ast.Sub))
+        ]
+        return self.checked(node, sympy.Add(*terms))
+
+    def product(self, node: ast.BinOp, depth: int) -> sympy.Expr:
+        factors = []
+        for operator, operand in _chain(node, (ast.Mult, ast.Div)):
+            factor = self.read(operand, depth + 1)
+            factors.append(
+                self.power(operand, factor, sympy.Integer(-1)) if isinstance(operator, ast.Div) else factor
+            )
+        return self.checked(node, sympy.Mul(*factors))
+
+    def power(self, node: ast.expr, base: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:
+        self.check_power(node, base, exponent)
+        return self.checked(node, sympy.Pow(base, exponent))
+
+    def check_power(self, node: ast.expr, base: sympy.Expr, exponent: sympy.Expr) -> None:
+        """Refuse what SymPy might write out as an enormous integer, as in 2**x * 2**(10**9 - x)."""
+        numbers = exponent.atoms(sympy.Rational) if exponent.free_symbols else {constant_value(exponent)}
+        largest = max((abs(float(number)) for number in numbers), default=0.0)
+        if largest > MAX_EXPONENT and (not exponent.free_symbols or exponent.has(sympy.log)):
+            raise self.error(node, f"expected numbers in exponents of at most {MAX_EXPONENT}")
+        coefficient = base.as_coeff_Mul()[0]
+        if coefficient not in (1, -1) and _bits(coefficient) * largest > MAX_BITS:
+            raise self.error(node, "this power has too many digits")
+
+    def checked(self, node: ast.expr, expression: sympy.Expr) -> sympy.Expr:
+        for part in sympy.preorder_traversal(expression):
+            if part in _NOT_REAL:
+                raise self.error(node, "this part is not finite and real")
+            if _bits(part) > MAX_BITS:
+                raise self.error(node, "this part has a number of too many digits")
+            if isinstance(part, sympy.Pow):
+                self.check_power(node, part.base, part.exp)
+        try:
+            if not expression.free_symbols:
+                constant_value(expression)
+        except FormulaError:
+            raise self.error(node, "this part is not finite and real") from None
+        return expression
+
+    def error(self, node: ast.expr, message: str) -> FormulaError:
+        return _error(self.line, node.col_offset, message)
+
+
+_NOT_REAL = (sympy.I, sympy.zoo, sympy.oo, -sympy.oo, sympy.nan)
+_PLACEHOLDERS = sympy.symbols("x y", real=True)
+
+
+def _bits(number: sympy.Basic) -> int:
+    return max(number.p.bit_length(), number.q.bit_length()) if isinstance(number, sympy.Rational) else 0
+
+
+def _chain(
+    node: ast.expr, kinds: tuple[type[ast.operator], ...]
+) -> list[tuple[ast.operator | None, ast.expr]]:
+    """The operands of a chain such as a - b + c as written, each with the operator before it."""
+    operands = []
+    while isinstance(node, ast.BinOp) and isinstance(node.op, kinds):
+        operands.append((node.op, node.right))
+        node = node.left
+    return [(None, node), *reversed(operands)]
+
+
+def _arities(name: str) -> set[int]:
+    """The numbers of arguments with which a function may be called; none if there is no such function."""
+    composed = {count for known, count in _COMPOSED if known == name}
+    in_library = ALIASES.get(name, name) in LIBRARY and name not in ("x", "zero")
+    return composed | {1} if in_library else composed
+
+
+def _wrong_call(name: str, count: int) -> str:
+    arities = _arities(name)
+    if arities:
+        return f"{name} takes {' or '.join(map(str, sorted(arities)))} argument(s), got {count}"
+    known = [*LIBRARY, *ALIASES, *(composed for composed, _ in _COMPOSED)]
+    return _unknown(
+        "function", name, sorted({known for known in known if _arities(known) and known.isidentifier()})
+    )
+
+
+def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    return f"unknown {kind} {name[:60]!r}{hint}; known are {', '.join(known)}"

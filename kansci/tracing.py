@@ -1,0 +1,88 @@
+"""Look inside one pass of a model: every node, subnode and edge, as data."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from kansci.nn.layer import KANLayer
+from kansci.nn.multkan import MultKAN
+
+
+@dataclass(frozen=True)
+class Trace:
+    """All values of one pass of a model over n points.
+
+    Attributes:
+        nodes: for each column l, inputs first, the node values (n, nodes).
+        edges: for each layer, the edge values (n, subnodes, sources).
+        subnodes: for each layer, the sums of edges into each subnode (n, subnodes), before their affine map.
+        outside: for each layer, the share of the points outside the domain of each source's splines (sources,).
+    """
+
+    nodes: tuple[Float[Tensor, "n node"], ...]
+    edges: tuple[Float[Tensor, "n subnode in"], ...]
+    subnodes: tuple[Float[Tensor, "n subnode"], ...]
+    outside: tuple[Float[Tensor, "in"], ...]
+
+    @property
+    def output(self) -> Float[Tensor, "n m"]:
+        """Values of the outputs."""
+        return self.nodes[-1]
+
+    def __repr__(self) -> str:
+        """Number of points and size of each column."""
+        columns = " -> ".join(str(nodes.shape[1]) for nodes in self.nodes)
+        return f"Trace({len(self.output)} points, nodes {columns})"
+
+
+class _LayerTrace(NamedTuple):
+    edges: Tensor
+    subnodes: Tensor
+    outside: Tensor
+
+
+@torch.no_grad()
+def trace(model: MultKAN, x: Float[Tensor, "n d"]) -> Trace:
+    """Run a model once and keep everything.
+
+    Args:
+        model: left unchanged.
+        x: points (n, d).
+
+    Returns:
+        The values of all nodes, subnodes and edges.
+
+    Raises:
+        ShapeError: x is not (n, d) for this model.
+
+    Example:
+        >>> model = MultKAN([2, 3, 1])
+        >>> found = trace(model, torch.zeros(4, 2, dtype=torch.float64))
+        >>> found
+        Trace(4 points, nodes 2 -> 3 -> 1)
+        >>> bool(torch.allclose(found.edges[0].sum(-1), found.subnodes[0]))
+        True
+    """
+    nodes = [model.lift(x, "value").value]
+    layers = []
+    for layer in model.layers:
+        layers.append(_trace_layer(layer, nodes[-1]))
+        nodes.append(layer.combine(layers[-1].subnodes))
+    return Trace(tuple(nodes), *(tuple(values) for values in zip(*layers, strict=True)))
+
+
+def _trace_layer(layer: KANLayer, x: Tensor) -> _LayerTrace:
+    edges = x.new_zeros(len(x), layer.config.out.n_subnodes, layer.config.n_in)
+    outside = x.new_zeros(layer.config.n_in)
+    if layer.splines is not None:
+        edges += layer.splines.edge_values(x)
+        low, high = layer.splines.domain
+        wrapped = layer.splines.wrap(x)
+        outside = ((wrapped < low) | (wrapped > high)).to(x.dtype).mean(0)
+    if layer.symbols is not None:
+        for group, curves in zip(layer.symbols.groups, layer.symbols.curves(x, 1), strict=True):
+            edges[:, group.targets, group.sources] += curves[:, 0]
+    return _LayerTrace(edges, edges.sum(-1), outside)

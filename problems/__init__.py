@@ -1,0 +1,1 @@
+"""Physical problems solved with kansci, each run by ``python -m problems.NAME``."""

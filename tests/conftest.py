@@ -1,0 +1,11 @@
+"""What every test runs under: no display, two threads, the same examples each time."""
+
+import os
+
+os.environ["MPLBACKEND"] = "Agg"
+os.environ.setdefault("OMP_NUM_THREADS", "2")  # read when torch is first imported
+
+from hypothesis import settings
+
+settings.register_profile("kansci", derandomize=True, deadline=None, max_examples=25)
+settings.load_profile("kansci")
