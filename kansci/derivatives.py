@@ -73,6 +73,20 @@ SINH = (torch.sinh, torch.cosh, torch.sinh, torch.cosh)
 COSH = (torch.cosh, torch.sinh, torch.cosh, torch.sinh)
 
 
+def _cot(x: Tensor) -> Tensor:
+    return 1 / torch.tan(x)
+
+
+def _cot_second(x: Tensor) -> Tensor:
+    c = _cot(x)
+    return 2 * c * (1 + c**2)
+
+
+def _cot_third(x: Tensor) -> Tensor:
+    square = _cot(x) ** 2
+    return -2 * (1 + square) * (1 + 3 * square)
+
+
 def _tan_second(x: Tensor) -> Tensor:
     t = torch.tan(x)
     return 2 * t * (1 + t**2)
@@ -84,6 +98,7 @@ def _tan_third(x: Tensor) -> Tensor:
 
 
 TAN = (torch.tan, lambda x: 1 + torch.tan(x) ** 2, _tan_second, _tan_third)
+COT = (_cot, lambda x: -(1 + _cot(x) ** 2), _cot_second, _cot_third)
 
 
 # What tends to 0 at both ends is written with s(-x) in place of 1 - s(x), which loses its digits at large x.

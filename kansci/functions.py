@@ -123,6 +123,7 @@ _ROWS = (
     Function("sin", forms.SIN, lambda sp, x: sp.sin(x), "abcd", 2, period=2 * pi),
     Function("cos", forms.COS, lambda sp, x: sp.cos(x), "abcd", 2, period=2 * pi),
     Function("tan", forms.TAN, lambda sp, x: sp.tan(x), "abcd", 3, singular=(pi / 2,), period=pi),
+    Function("cot", forms.COT, lambda sp, x: sp.cot(x), "abcd", 4, singular=(0.0,), period=pi),
     Function("asin", forms.ASIN, lambda sp, x: sp.asin(x), "abcd", 4, domain=_UNIT, singular=_UNIT),
     Function("acos", forms.ACOS, lambda sp, x: sp.acos(x), "abcd", 4, domain=_UNIT, singular=_UNIT),
     Function("atan", forms.ATAN, lambda sp, x: sp.atan(x), "abcd", 4),

@@ -129,6 +129,18 @@ class MultKAN(nn.Module):
         return self.layers[-1].config.out.n_nodes
 
     @property
+    def domain(self) -> tuple[Float[Tensor, "d"], Float[Tensor, "d"]]:
+        """Lowest and highest value of each raw input; infinite where no spline bounds it."""
+        splines = self.layers[0].splines
+        if splines is None:
+            free = torch.full_like(self.layers[0].node_scale[:1].expand(self.n_inputs), torch.inf)
+            return -free, free
+        low, high = (end[: self.n_inputs].clone() for end in splines.domain)
+        periodic = list(self.layers[0].config.periodic)
+        low[periodic], high[periodic] = -torch.inf, torch.inf
+        return low, high
+
+    @property
     def dtype(self) -> torch.dtype:
         """Floating point type of the tensors."""
         return self.layers[0].node_scale.dtype

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import jvp
 
-from kansci.jets import Jet, jet
+from kansci.jets import Jet
+from kansci.solvers.hidden import Reach, jet_and_reach
 from kansci.solvers.jacobian import pull_back
 from kansci.solvers.residual import Residual
 from kansci.solvers.unknowns import Unknowns
@@ -22,21 +24,22 @@ class Evaluation(NamedTuple):
         vector: the unknowns (p,).
         rows: weighted residuals of each term, (r, n); the loss is the sum of their squares.
         jets: for each term, for each point set, the jet of each model.
+        reach: how far the activations of each model reach.
+        losses: the terms of the loss.
+        loss: their sum.
     """
 
     vector: Tensor
     rows: list[Tensor]
     jets: list[list[dict[str, Jet]]]
+    reach: dict[str, Reach]
+    losses: list[float]
+    loss: float
 
     @property
-    def losses(self) -> list[float]:
-        """The terms of the loss."""
-        return [float(rows.square().sum()) for rows in self.rows]
-
-    @property
-    def loss(self) -> float:
-        """The loss."""
-        return sum(self.losses)
+    def flat(self) -> Tensor:
+        """All weighted residuals, in the order of `System.jacobian` taken as one chunk."""
+        return torch.cat([rows.flatten() for rows in self.rows])
 
 
 @dataclass(frozen=True)
@@ -74,37 +77,59 @@ class System:
         values = vector[self.size - len(self.scalars) :]
         return dict(zip(self.scalars, values, strict=True))
 
+    def read(self, scalars: Float[Tensor, "s"]) -> Float[Tensor, "p"]:
+        """The vector of the models as they are and of the given scalars."""
+        return torch.cat([*(unknowns.read() for unknowns in self.models.values()), scalars])
+
     @torch.no_grad()
     def evaluate(self, vector: Float[Tensor, "p"]) -> Evaluation:
         """Weighted residuals at a vector."""
         self.write(vector)
-        jets = [[self._jets(points, term.needs) for points in term.point_sets] for term in self.terms]
-        rows = [
-            self._rows(term, own, self.parameters(vector)) for term, own in zip(self.terms, jets, strict=True)
+        reach: dict[str, Reach] = {}
+        jets = [
+            [self._jets(points, term.needs, reach) for points in term.point_sets] for term in self.terms
         ]
-        return Evaluation(vector, rows, jets)
+        rows = [
+            self.rows(term, own, self.parameters(vector)) for term, own in zip(self.terms, jets, strict=True)
+        ]
+        losses = [float(own.square().sum()) for own in rows]
+        return Evaluation(vector, rows, jets, reach, losses, sum(losses))
 
-    def _jets(self, points: Tensor, needs: str) -> dict[str, Jet]:
-        return {name: self._jet(unknowns, points, needs) for name, unknowns in self.models.items()}
+    def _jets(self, points: Tensor, needs: str, reach: dict[str, Reach]) -> dict[str, Jet]:
+        return {name: self._jet(name, points, needs, reach) for name in self.models}
 
-    def _jet(self, unknowns: Unknowns, points: Tensor, needs: str) -> Jet:
-        parts = [jet(unknowns.model, part, needs).channels for part in points.split(self.chunk)]
+    def _jet(self, name: str, points: Tensor, needs: str, reach: dict[str, Reach]) -> Jet:
+        parts = []
+        for part in points.split(self.chunk):
+            found, own = jet_and_reach(self.models[name].model, part, needs)
+            parts.append(found.channels)
+            reach[name] = reach[name].join(own) if name in reach else own
         return Jet(torch.cat(parts), needs, points.shape[1])
 
-    def _rows(self, term: Residual, jets: list[dict[str, Jet]], parameters: dict[str, Tensor]) -> Tensor:
+    def rows(self, term: Residual, jets: list[dict[str, Jet]], parameters: dict[str, Tensor]) -> Tensor:
+        """Weighted residuals (r, n) of a term."""
         given = tuple(own[next(iter(own))] if self.single else own for own in jets)
         weight = torch.as_tensor(term.weight, dtype=torch.float64, device=term.point_sets[0].device)
         return (term(given, parameters) * (weight / term.size).sqrt().reshape(-1, 1)).T
 
     def jacobian(self, at: Evaluation) -> Iterator[tuple[Tensor, Tensor]]:
         """Blocks of weighted rows and their derivatives, (rows,) and (rows, p), a chunk of points at a time."""
+        return chain.from_iterable(self.term_jacobians(at))
+
+    def term_jacobians(self, at: Evaluation) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
+        """The same, term by term."""
         self.write(at.vector)
         for term, rows, jets in zip(self.terms, at.rows, at.jets, strict=True):
-            adjoints = self._adjoints(term, jets, at.vector)
-            scalars = self._scalar_columns(term, jets, at.vector)
-            for start in range(0, term.size, self.chunk):
-                part = slice(start, start + self.chunk)
-                yield rows[:, part].flatten(), self._block(term, adjoints, scalars, part).flatten(0, 1)
+            yield self._term_jacobian(term, rows, jets, at.vector)
+
+    def _term_jacobian(
+        self, term: Residual, rows: Tensor, jets: list[dict[str, Jet]], vector: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        adjoints = self._adjoints(term, jets, vector)
+        scalars = self._scalar_columns(term, jets, vector)
+        for start in range(0, term.size, self.chunk):
+            part = slice(start, start + self.chunk)
+            yield rows[:, part].flatten(), self._block(term, adjoints, scalars, part).flatten(0, 1)
 
     def _adjoints(self, term: Residual, jets: list[dict[str, Jet]], vector: Tensor) -> list[dict[str, Tensor]]:
         """Derivatives of the rows with respect to the channels of each jet, (r, n, channels, m)."""
@@ -113,7 +138,7 @@ class System:
                 {name: Jet(own.channels.detach().requires_grad_(), own.needs, own.d) for name, own in each.items()}
                 for each in jets
             ]
-            rows = self._rows(term, leaves, self.parameters(vector))
+            rows = self.rows(term, leaves, self.parameters(vector))
             flat = [leaf.channels for each in leaves for leaf in each.values()]
             found = [
                 torch.autograd.grad(row.sum(), flat, retain_graph=True, allow_unused=True, materialize_grads=True)
@@ -128,7 +153,7 @@ class System:
         columns = []
         for name in self.scalars:
             tangents = {other: torch.ones_like(v) if other == name else torch.zeros_like(v) for other, v in values.items()}
-            columns.append(jvp(lambda p: self._rows(term, jets, p), (values,), (tangents,))[1])
+            columns.append(jvp(lambda p: self.rows(term, jets, p), (values,), (tangents,))[1])
         first = jets[0][next(iter(jets[0]))].channels
         return torch.stack(columns, -1) if columns else first.new_zeros(1, 1, 0)
 

@@ -1,6 +1,7 @@
 """The unknowns of a solve as one vector: what a model may change, and where each piece stands."""
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,15 +23,16 @@ class Unknowns:
         active: numbers of the identifiable columns, or None if all are.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        """Copy the model."""
+    def __init__(self, model: nn.Module, trained: Sequence[str] | None = None) -> None:
+        """Copy the model; `trained` names its unknowns, by default those that require gradients."""
+        if trained is None:
+            trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         self.model = copy.deepcopy(model).to(torch.float64).requires_grad_(False)
         self.slices: dict[str, slice] = {}
         self.size = 0
-        for name, parameter in model.named_parameters():
-            if parameter.requires_grad:
-                self.slices[name] = slice(self.size, self.size + parameter.numel())
-                self.size += parameter.numel()
+        for name in trained:
+            self.slices[name] = slice(self.size, self.size + model.get_parameter(name).numel())
+            self.size = self.slices[name].stop
         identifiable = self._identifiable()
         self.active = None if identifiable.all() else identifiable.nonzero().flatten()
 

@@ -1,13 +1,14 @@
 """SymPy expressions of real quantities, built in linear time and of bounded size.
 
-SymPy simplifies what it constructs. For that it asks whether the parts are real or positive, which can take a time
-exponential in their nesting, and it writes out every power of integers, however long. `Builder` keeps the
-simplification local: an argument of more than a few operations is replaced by a symbol of its own, a real one,
-until the expression is complete. Equal arguments get the same symbol, so that they still combine and cancel.
+SymPy simplifies what it constructs. To do so it asks which parts are real or positive, which can take a time
+exponential in their nesting, and it writes out powers of integers however long they are. `Builder` keeps the
+simplification local: while an expression grows, a real symbol stands for every argument of more than a few
+operations. Equal arguments have the same symbol, so that they still combine and cancel.
 """
 
 from collections.abc import Callable
 from functools import cmp_to_key
+from typing import Any
 
 import sympy
 
@@ -15,14 +16,16 @@ from kansci.errors import FormulaError
 from kansci.symbolic.evaluate import constant_value
 
 MAX_EXPONENT = 1000
-MAX_BITS = 4096  # of the integers in an expression
+MAX_BITS = 4096  # of an integer
+MAX_SIZE = 50_000  # nodes of the expression tree
 _SMALL = 8  # operations
 
 
 class Builder:
-    """Builds one expression, or several that share parts, from real symbols and numbers.
+    """Builds an expression from its leaves up: real symbols and numbers.
 
-    What the methods return may contain symbols that stand for parts; `finish` puts the parts in their places.
+    What the methods return may contain symbols that stand for arguments; `finish` puts the arguments back.
+    All raise FormulaError where the result is not finite and real, or too large.
 
     Example:
         >>> x = sympy.Symbol("x", real=True)
@@ -32,50 +35,107 @@ class Builder:
     """
 
     def __init__(self) -> None:
-        self._symbols: dict[sympy.Expr, sympy.Dummy] = {}
-        self._parts: dict[sympy.Basic, sympy.Expr] = {}
+        self._symbols: dict[sympy.Basic, sympy.Dummy] = {}
+        self._arguments: dict[sympy.Basic, sympy.Basic] = {}
+        self._sizes: dict[sympy.Basic, int] = {}
 
     def add(self, *terms: sympy.Expr) -> sympy.Expr:
-        """The sum of the terms.
-
-        Raises:
-            FormulaError: The sum is not finite and real, or a number in it is too long.
-        """
+        """The sum of the terms."""
         return _checked(sympy.Add(*terms))
 
     def multiply(self, *factors: sympy.Expr) -> sympy.Expr:
-        """The product of the factors.
-
-        Raises:
-            FormulaError: The product is not finite and real, or a number in it is too long.
-        """
+        """The product of the factors."""
         if sum(not factor.is_Number for factor in factors) > 1:
-            factors = tuple(self._symbol(factor) if factor.is_Add else factor for factor in factors)
+            factors = tuple(self._stand_in(factor) if factor.is_Add else factor for factor in factors)
         return _checked(sympy.Mul(*factors))
 
     def power(self, base: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:
-        """base**exponent.
-
-        Raises:
-            FormulaError: The power is not finite and real, a number in it is too long, or the exponent is a
-                number larger than 1000.
-        """
-        base = self._symbol(base) if base.is_Add else base
-        exponent = self._symbol(exponent)
+        """base**exponent, where an exponent that is a number is at most 1000 in magnitude."""
+        base = self._stand_in(base) if base.is_Add else base
+        exponent = self._stand_in(exponent)
         _check_power(base, exponent)
         return _checked(sympy.Pow(base, exponent))
 
     def apply(self, function: Callable[..., sympy.Expr], *arguments: sympy.Expr) -> sympy.Expr:
-        """function(*arguments).
-
-        Raises:
-            FormulaError: The value is not finite and real, or a number in it is too long.
-        """
-        small = [self._symbol(argument) for argument in arguments]
-        if function(*_PLACEHOLDERS[: len(small)]).has(sympy.exp):
-            _check_power(sympy.E, small[0])
-        return _checked(function(*small))
+        """function(*arguments)."""
+        arguments = tuple(self._stand_in(argument) for argument in arguments)
+        if function(*_PLACEHOLDERS[: len(arguments)]).has(sympy.exp):
+            _check_power(sympy.E, arguments[0])
+        return _checked(function(*arguments))
 
     def finish(self, expression: sympy.Expr) -> sympy.Expr:
-        """The expression with all parts in their places."""
-        ...
+        """The expression with every argument in its place."""
+        if self._size(expression) > MAX_SIZE:
+            raise FormulaError(f"expected an expression of at most {MAX_SIZE} parts when written out")
+        return self._restored(expression, {})
+
+    def _stand_in(self, argument: sympy.Expr) -> sympy.Expr:
+        if argument.count_ops() <= _SMALL:
+            return argument
+        if not argument.free_symbols:
+            return sympy.Float(constant_value(argument))
+        if argument not in self._symbols:
+            symbol = sympy.Dummy(real=True)
+            self._symbols[argument] = symbol
+            self._arguments[symbol] = argument
+            self._sizes[symbol] = self._size(argument)
+        return self._symbols[argument]
+
+    def _size(self, expression: sympy.Expr) -> int:
+        return sum(self._sizes.get(part, 1) for part in sympy.preorder_traversal(expression))
+
+    def _restored(self, part: sympy.Basic, done: dict[sympy.Basic, Any]) -> Any:
+        if part not in done:
+            if part in self._arguments:
+                done[part] = self._restored(self._arguments[part], done)
+            else:
+                done[part] = _rebuilt(part, [self._restored(argument, done) for argument in part.args])
+        return done[part]
+
+
+def _rebuilt(part: Any, arguments: list[Any]) -> Any:
+    """The same operation on other arguments, not simplified anew; sums and products in SymPy's order."""
+    if all(new is old for new, old in zip(arguments, part.args, strict=True)):
+        return part
+    if isinstance(part, sympy.Add | sympy.Mul):
+        flat = [operand for argument in arguments for operand in part.make_args(argument)]
+        arguments = sorted(flat, key=cmp_to_key(sympy.Basic.compare))
+    return part.func(*arguments, evaluate=False)
+
+
+def _checked(expression: sympy.Expr) -> sympy.Expr:
+    for part in sympy.preorder_traversal(expression):
+        if part in _NOT_REAL:
+            raise FormulaError("this part is not finite and real")
+        if _bits(part) > MAX_BITS:
+            raise FormulaError("this part has a number of too many digits")
+        if isinstance(part, sympy.Pow):
+            _check_power(part.base, part.exp)
+            _check_constant(part)
+    _check_constant(expression)
+    return expression
+
+
+def _check_constant(expression: sympy.Basic) -> None:
+    if not expression.free_symbols:
+        constant_value(expression)
+
+
+def _check_power(base: sympy.Expr, exponent: sympy.Expr) -> None:
+    """Refuse what SymPy might write out as an enormous integer, such as 2**x * 2**(10**9 - x)."""
+    constant = not exponent.free_symbols
+    numbers = [constant_value(exponent)] if constant else [float(n) for n in exponent.atoms(sympy.Rational)]
+    largest = max(map(abs, numbers), default=0.0)
+    if largest > MAX_EXPONENT and (constant or exponent.has(sympy.log)):
+        raise FormulaError(f"expected numbers in exponents of at most {MAX_EXPONENT}")
+    coefficient = base.as_coeff_Mul()[0]
+    if coefficient not in (1, -1) and _bits(coefficient) * largest > MAX_BITS:
+        raise FormulaError("this power is a number of too many digits")
+
+
+def _bits(number: sympy.Basic) -> int:
+    return max(number.p.bit_length(), number.q.bit_length()) if isinstance(number, sympy.Rational) else 0
+
+
+_NOT_REAL = (sympy.I, sympy.zoo, sympy.oo, -sympy.oo, sympy.nan)
+_PLACEHOLDERS = sympy.symbols("x y", real=True)

@@ -4,8 +4,9 @@ import ast
 import difflib
 import keyword
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import isinf
 
@@ -13,26 +14,23 @@ import sympy
 
 from kansci.errors import FormulaError
 from kansci.functions import ALIASES, LIBRARY
-from kansci.symbolic.deadline import DeadlineExceeded, deadline
-from kansci.symbolic.evaluate import constant_value
+from kansci.symbolic.build import Builder
 
 MAX_LENGTH = 10_000  # characters
 MAX_DEPTH = 100  # brackets, or operators, inside one another
-MAX_EXPONENT = 1000
-MAX_BITS = 4096  # of an exact number
 
 
 def parse_formula(text: str, names: Sequence[str]) -> sympy.Expr:
     """Read a formula into a SymPy expression.
 
     A formula consists of numbers, names, + - * / ** (or ^), brackets, the constants pi and E (or e), and the
-    functions of LIBRARY, also under their other usual names (ln, arcsin, log10, log(x, base), cot ...).
+    functions of LIBRARY, also under their other usual names (ln, arcsin, log10, log(x, base), sec ...).
     Integers are exact and so are decimals of few digits, 0.25 is 1/4; other decimals are floating-point
     numbers. All quantities are real: cbrt(-8) is -2.
 
     The text is not executed. Python's own parser makes a syntax tree of it, of which only the kinds of nodes
-    that a formula has are accepted. Length (10 000 characters), nesting (100), numeric exponents (1000), the
-    size of numbers and the time are bounded.
+    that a formula has are accepted. Length (10 000 characters), nesting (100), numeric exponents (1000) and
+    the size of numbers are bounded, and SymPy simplifies only what it can in no time, see `Builder`.
 
     Args:
         text: The formula.
@@ -52,13 +50,11 @@ def parse_formula(text: str, names: Sequence[str]) -> sympy.Expr:
     symbols = _symbols(names)
     line = _one_line(text)
     _check_brackets(line)
+    reader = _Reader(line, symbols)
     try:
-        with deadline(0.5 + len(line) / 2000):
-            return _Reader(line, symbols).read(_syntax_tree(line))
-    except (RecursionError, MemoryError, DeadlineExceeded):
-        raise FormulaError(
-            "expected a simpler formula; this one has too many parts inside one another"
-        ) from None
+        return reader.builder.finish(reader.read(_syntax_tree(line)))
+    except (RecursionError, MemoryError):
+        raise FormulaError("expected a simpler formula, with fewer parts inside one another") from None
 
 
 def _symbols(names: Sequence[str]) -> dict[str, sympy.Symbol]:
@@ -67,7 +63,7 @@ def _symbols(names: Sequence[str]) -> dict[str, sympy.Symbol]:
     for name in names:
         if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) or keyword.iskeyword(name):
             raise FormulaError(
-                f"expected names of ASCII letters, digits and underscores, no keywords of Python, got {name!r}"
+                f"expected names of ASCII letters, digits and _, no keyword of Python, got {name!r}"
             )
     if len(set(names)) < len(names):
         raise FormulaError(f"expected names that differ from each other, got {list(names)}")
@@ -137,7 +133,6 @@ _COMPOSED: dict[tuple[str, int], Callable[..., sympy.Expr]] = {
     ("log", 2): lambda x, base: sympy.log(x) / sympy.log(base),
     ("log2", 1): lambda x: sympy.log(x) / sympy.log(2),
     ("log10", 1): lambda x: sympy.log(x) / sympy.log(10),
-    ("cot", 1): lambda x: 1 / sympy.tan(x),
     ("sec", 1): lambda x: 1 / sympy.cos(x),
     ("csc", 1): lambda x: 1 / sympy.sin(x),
 }
@@ -145,10 +140,11 @@ _COMPOSED: dict[tuple[str, int], Callable[..., sympy.Expr]] = {
 
 @dataclass(frozen=True)
 class _Reader:
-    """Turns the syntax tree of a formula into an expression, from the leaves up, and checks every part."""
+    """Turns the syntax tree of a formula into an expression, from the leaves up."""
 
     line: str
     symbols: Mapping[str, sympy.Symbol]
+    builder: Builder = field(default_factory=Builder)
 
     def read(self, node: ast.expr, depth: int = 0) -> sympy.Expr:
         if depth > MAX_DEPTH:
@@ -163,14 +159,13 @@ class _Reader:
             case ast.UnaryOp(op=ast.UAdd()):
                 return self.read(node.operand, depth + 1)
             case ast.UnaryOp(op=ast.USub()):
-                return -self.read(node.operand, depth + 1)
+                return self.negative(node.operand, depth + 1)
             case ast.BinOp(op=ast.Add() | ast.Sub()):
-                return self.sum(node, depth)
+                return self.sum(node, depth + 1)
             case ast.BinOp(op=ast.Mult() | ast.Div()):
-                return self.product(node, depth)
+                return self.product(node, depth + 1)
             case ast.BinOp(op=ast.Pow()):
-                base = self.read(node.left, depth + 1)
-                return self.power(node, base, self.read(node.right, depth + 1))
+                return self.power(node, self.read(node.left, depth + 1), self.read(node.right, depth + 1))
         raise self.error(node, _GRAMMAR)
 
     def number(self, node: ast.Constant) -> sympy.Expr:
@@ -184,7 +179,7 @@ class _Reader:
         return sympy.Float(digits)
 
     def name(self, node: ast.Name) -> sympy.Expr:
-        known = {**_CONSTANTS, **self.symbols}
+        known = {**self.symbols, **_CONSTANTS, **self.symbols}
         if node.id in known:
             return known[node.id]
         if _arities(node.id):
@@ -200,66 +195,44 @@ class _Reader:
         arguments = [self.read(argument, depth + 1) for argument in node.args]
         if len(arguments) not in _arities(name):
             raise self.error(node, _wrong_call(name, len(arguments)))
-        build = _COMPOSED.get((name, len(arguments))) or LIBRARY[ALIASES.get(name, name)].sympy
-        if build(*_PLACEHOLDERS[: len(arguments)]).has(sympy.exp):
-            self.check_power(node, sympy.E, arguments[0])
-        return self.checked(node, build(*arguments))
+        function = _COMPOSED.get((name, len(arguments))) or LIBRARY[ALIASES.get(name, name)].sympy
+        with self.errors_at(node):
+            return self.builder.apply(function, *arguments)
+
+    def negative(self, node: ast.expr, depth: int) -> sympy.Expr:
+        return self.builder.multiply(sympy.Integer(-1), self.read(node, depth))
 
     def sum(self, node: ast.BinOp, depth: int) -> sympy.Expr:
         terms = [
-            -self.read(term, depth + 1) if isinstance(operator, ast.Sub) else self.read(term, depth + 1)
-            for operator, term in _chain(node, (ast.Add, ast.Sub))
+            self.negative(operand, depth) if isinstance(operator, ast.Sub) else self.read(operand, depth)
+            for operator, operand in _chain(node, (ast.Add, ast.Sub))
         ]
-        return self.checked(node, sympy.Add(*terms))
+        with self.errors_at(node):
+            return self.builder.add(*terms)
 
     def product(self, node: ast.BinOp, depth: int) -> sympy.Expr:
         factors = []
         for operator, operand in _chain(node, (ast.Mult, ast.Div)):
-            factor = self.read(operand, depth + 1)
-            factors.append(
-                self.power(operand, factor, sympy.Integer(-1)) if isinstance(operator, ast.Div) else factor
-            )
-        return self.checked(node, sympy.Mul(*factors))
+            factor = self.read(operand, depth)
+            inverted = isinstance(operator, ast.Div)
+            factors.append(self.power(operand, factor, sympy.Integer(-1)) if inverted else factor)
+        with self.errors_at(node):
+            return self.builder.multiply(*factors)
 
     def power(self, node: ast.expr, base: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:
-        self.check_power(node, base, exponent)
-        return self.checked(node, sympy.Pow(base, exponent))
+        with self.errors_at(node):
+            return self.builder.power(base, exponent)
 
-    def check_power(self, node: ast.expr, base: sympy.Expr, exponent: sympy.Expr) -> None:
-        """Refuse what SymPy might write out as an enormous integer, as in 2**x * 2**(10**9 - x)."""
-        numbers = exponent.atoms(sympy.Rational) if exponent.free_symbols else {constant_value(exponent)}
-        largest = max((abs(float(number)) for number in numbers), default=0.0)
-        if largest > MAX_EXPONENT and (not exponent.free_symbols or exponent.has(sympy.log)):
-            raise self.error(node, f"expected numbers in exponents of at most {MAX_EXPONENT}")
-        coefficient = base.as_coeff_Mul()[0]
-        if coefficient not in (1, -1) and _bits(coefficient) * largest > MAX_BITS:
-            raise self.error(node, "this power has too many digits")
-
-    def checked(self, node: ast.expr, expression: sympy.Expr) -> sympy.Expr:
-        for part in sympy.preorder_traversal(expression):
-            if part in _NOT_REAL:
-                raise self.error(node, "this part is not finite and real")
-            if _bits(part) > MAX_BITS:
-                raise self.error(node, "this part has a number of too many digits")
-            if isinstance(part, sympy.Pow):
-                self.check_power(node, part.base, part.exp)
+    @contextmanager
+    def errors_at(self, node: ast.expr) -> Iterator[None]:
+        """Let errors from within the block point at the node."""
         try:
-            if not expression.free_symbols:
-                constant_value(expression)
-        except FormulaError:
-            raise self.error(node, "this part is not finite and real") from None
-        return expression
+            yield
+        except FormulaError as error:
+            raise self.error(node, str(error)) from None
 
     def error(self, node: ast.expr, message: str) -> FormulaError:
         return _error(self.line, node.col_offset, message)
-
-
-_NOT_REAL = (sympy.I, sympy.zoo, sympy.oo, -sympy.oo, sympy.nan)
-_PLACEHOLDERS = sympy.symbols("x y", real=True)
-
-
-def _bits(number: sympy.Basic) -> int:
-    return max(number.p.bit_length(), number.q.bit_length()) if isinstance(number, sympy.Rational) else 0
 
 
 def _chain(
@@ -284,13 +257,13 @@ def _wrong_call(name: str, count: int) -> str:
     arities = _arities(name)
     if arities:
         return f"{name} takes {' or '.join(map(str, sorted(arities)))} argument(s), got {count}"
-    known = [*LIBRARY, *ALIASES, *(composed for composed, _ in _COMPOSED)]
+    known = {*LIBRARY, *ALIASES, *(composed for composed, _ in _COMPOSED)}
     return _unknown(
-        "function", name, sorted({known for known in known if _arities(known) and known.isidentifier()})
+        "function", name, sorted(other for other in known if other.isidentifier() and _arities(other))
     )
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    return f"unknown {kind} {name[:60]!r}{hint}; known are {', '.join(known)}"
+    return f"unknown {kind} {name[:60]!r}{hint} Known are {', '.join(known)}."

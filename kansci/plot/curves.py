@@ -1,0 +1,92 @@
+"""What pictures show of a model: which edges it has, what they are made of, and where they are looked at."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.quasirandom import SobolEngine
+
+from kansci.errors import DataError
+from kansci.nn.layer import KANLayer
+from kansci.nn.multkan import MultKAN
+from kansci.tracing import Trace, trace
+
+
+class EdgeParts(NamedTuple):
+    """The summands of every edge of a layer.
+
+    Attributes:
+        base: scale_base b(x).
+        spline: scale_spline times the sum of coef_p B_p(x).
+        symbolic: c f(a x + b) + d.
+    """
+
+    base: Float[Tensor, "n subnode in"]
+    spline: Float[Tensor, "n subnode in"]
+    symbolic: Float[Tensor, "n subnode in"]
+
+    @property
+    def total(self) -> Float[Tensor, "n subnode in"]:
+        """The edges themselves."""
+        return self.base + self.spline + self.symbolic
+
+
+@torch.no_grad()
+def edge_parts(layer: KANLayer, x: Float[Tensor, "n in"]) -> EdgeParts:
+    """The parts of every edge at x; those that are absent or masked are 0."""
+    zero = x.new_zeros(len(x), layer.config.out.n_subnodes, layer.config.n_in)
+    base, spline, symbolic = zero, zero, zero.clone()
+    curves = layer.curves(x, 1)
+    if layer.splines is not None and curves.splines is not None and curves.basis is not None:
+        base = torch.einsum("ni,oi->noi", curves.basis.base[..., 0], layer.splines.base_weights)
+        spline = curves.splines[..., 0, :].transpose(1, 2) - base
+    if layer.symbols is not None:
+        for group, values in zip(layer.symbols.groups, curves.symbols, strict=True):
+            symbolic[:, group.targets, group.sources] = values[:, 0]
+        symbolic = torch.where(layer.symbols.mask == 0, zero, symbolic)
+    return EdgeParts(base, spline, symbolic)
+
+
+def has_spline(layer: KANLayer) -> Bool[np.ndarray, "subnode in"]:
+    """Which edges have an unmasked base and spline."""
+    if layer.splines is None:
+        return np.zeros((layer.config.out.n_subnodes, layer.config.n_in), dtype=bool)
+    return (layer.splines.mask != 0).cpu().numpy()
+
+
+def has_symbol(layer: KANLayer) -> Bool[np.ndarray, "subnode in"]:
+    """Which edges have an unmasked symbolic part."""
+    if layer.symbols is None:
+        return np.zeros((layer.config.out.n_subnodes, layer.config.n_in), dtype=bool)
+    return (np.array(layer.config.symbols) != "") & (layer.symbols.mask != 0).cpu().numpy()
+
+
+def look(model: MultKAN, x: Float[Tensor, "n d"] | None) -> Trace:
+    """Everything the model computes at x, by default at Sobol points of its domain.
+
+    Raises:
+        DataError: x holds no points.
+        ShapeError: x is not (n, d) for this model.
+    """
+    points = sobol_points(model) if x is None else x
+    if points.ndim == 2 and len(points) == 0:
+        raise DataError("expected at least one point in x, got none; leave x out for points of the domain")
+    return trace(model, points)
+
+
+def sobol_points(model: MultKAN, n: int = 1024) -> Float[Tensor, "n d"]:
+    """Points that fill the domain of the raw inputs, [-1, 1] where the first layer has no splines."""
+    unit = SobolEngine(model.n_inputs, scramble=True, seed=0).draw(n, dtype=torch.float64)
+    first = model.layers[0]
+    unit = unit.to(device=first.node_scale.device, dtype=model.dtype)
+    if first.splines is None:
+        return 2 * unit - 1
+    low, high = (end[: model.n_inputs] for end in first.splines.domain)
+    return low + (high - low) * unit
+
+
+def to_array(values: Tensor) -> Float[np.ndarray, "..."]:
+    """The values as float64, masked where they are not finite."""
+    return np.ma.masked_invalid(values.detach().double().cpu().numpy())

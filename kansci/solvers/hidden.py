@@ -1,0 +1,88 @@
+"""Hidden domains: how far the activations of a network reach, and grids that follow them.
+
+The domain of a hidden node's edges is part of the solution, not of the user's burden. A trial step that would push
+activations outside first makes the grids grow, by projection onto wider knots; nothing is ever solved on the linear
+continuation of an edge.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from kansci.jets import Jet, jet
+from kansci.nn.multkan import MultKAN
+from kansci.splines import uniform_knots
+from kansci.surgery.grid import move_knots
+
+
+MARGIN = 0.1
+NARROW = 0.4
+
+
+class Reach(NamedTuple):
+    """Lowest and highest activation of each hidden node, layer by layer from the second."""
+
+    low: list[Tensor]
+    high: list[Tensor]
+
+    def join(self, other: "Reach") -> "Reach":
+        """The hull of two reaches."""
+        low = [torch.minimum(a, b) for a, b in zip(self.low, other.low, strict=True)]
+        return Reach(low, [torch.maximum(a, b) for a, b in zip(self.high, other.high, strict=True)])
+
+
+def jet_and_reach(model: nn.Module, x: Float[Tensor, "n d"], needs: str) -> tuple[Jet, Reach]:
+    """The jet of a model at x, and what its activations reach; other models than MultKAN reach nothing."""
+    if not isinstance(model, MultKAN):
+        return jet(model, x, needs), Reach([], [])
+    current = model.lift(x, needs)
+    low, high = [], []
+    for number, layer in enumerate(model.layers):
+        if number:
+            low.append(current.value.amin(0))
+            high.append(current.value.amax(0))
+        current = layer.jet(current)
+    return current, Reach(low, high)
+
+
+def escapes(model: nn.Module, reach: Reach) -> bool:
+    """Whether any activation lies outside the domain of its edges."""
+    return any(bool(((low < a) | (high > b)).any()) for low, high, (a, b), _ in _spline_layers(model, reach))
+
+
+def is_far(model: nn.Module, reach: Reach, factor: float = 3.0) -> bool:
+    """Whether any node's activations spread over more than `factor` times its domain, or are not finite."""
+    return any(
+        not bool((high - low < factor * (b - a)).all()) for low, high, (a, b), _ in _spline_layers(model, reach)
+    )
+
+
+def follow(model: nn.Module, reach: Reach, *, shrink: bool = False) -> float:
+    """Move the grids of nodes whose activations escape, in place; returns the largest projection error.
+
+    With `shrink`, grids of which the activations use less than a fraction NARROW move too.
+    """
+    worst = 0.0
+    for low, high, (a, b), layer in _spline_layers(model, reach):
+        move = (low < a) | (high > b)
+        if shrink:
+            move |= high - low < NARROW * (b - a)
+        if move.any():
+            slack = MARGIN * torch.where(high > low, high - low, b - a)
+            knots = uniform_knots(
+                torch.where(move, low - slack, a),
+                torch.where(move, high + slack, b),
+                layer.config.grid,
+                layer.config.k,
+            )
+            worst = max(worst, move_knots(layer, knots))
+    return worst
+
+
+def _spline_layers(model: nn.Module, reach: Reach):
+    if isinstance(model, MultKAN):
+        for low, high, layer in zip(reach.low, reach.high, list(model.layers)[1:], strict=True):
+            if layer.splines is not None:
+                yield low, high, layer.splines.domain, layer

@@ -1,0 +1,117 @@
+"""What a solve returns: the model, how it went, and how well it is known."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+
+class Estimate(NamedTuple):
+    """A number with its standard error, infinite where the data do not determine it.
+
+    Example:
+        >>> Estimate(1.5, 0.25)
+        1.5 +- 0.25
+    """
+
+    value: float
+    standard_error: float
+
+    def __repr__(self) -> str:
+        """The number and its error."""
+        return f"{self.value:g} +- {self.standard_error:.2g}"
+
+
+class Step(NamedTuple):
+    """One accepted step of a solve, as callbacks see it.
+
+    Attributes:
+        step: number of the step, over all stages.
+        stage: number of the stage of grids.
+        seconds: since the solve began.
+        loss: the loss.
+        terms: its terms, by name.
+        damping: of the next step.
+    """
+
+    step: int
+    stage: int
+    seconds: float
+    loss: float
+    terms: dict[str, float]
+    damping: float
+
+
+@dataclass(frozen=True)
+class History:
+    """The accepted steps of a solve as arrays of equal length."""
+
+    step: Int[ndarray, "t"]
+    stage: Int[ndarray, "t"]
+    seconds: Float[ndarray, "t"]
+    loss: Float[ndarray, "t"]
+    terms: dict[str, Float[ndarray, "t"]]
+    damping: Float[ndarray, "t"]
+
+    @classmethod
+    def of(cls, steps: Sequence[Step]) -> "History":
+        """Columns from rows."""
+        columns = {name: np.array([getattr(s, name) for s in steps]) for name in ("step", "stage", "seconds", "loss")}
+        names = steps[0].terms if steps else {}
+        terms = {name: np.array([s.terms[name] for s in steps]) for name in names}
+        return cls(**columns, terms=terms, damping=np.array([s.damping for s in steps]))
+
+    def rows(self) -> list[dict[str, float]]:
+        """One record a step, e.g. for a data frame."""
+        columns = {"step": self.step, "stage": self.stage, "seconds": self.seconds, "loss": self.loss, **self.terms}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def __repr__(self) -> str:
+        """How many steps, and the loss at both ends."""
+        if not len(self.step):
+            return "History(no steps)"
+        return f"History({self.step[-1]} steps, {self.seconds[-1]:.1f} s, loss {self.loss[0]:.2e} -> {self.loss[-1]:.2e})"
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The result of `solve` or `fit`.
+
+    Attributes:
+        model: the solved model, or dict of models; the one passed in is unchanged.
+        history: the accepted steps.
+        status: "converged", "max_steps", "max_seconds", "stalled", "diverged" or "interrupted".
+        parameters: free scalars with their standard errors.
+        error_estimate: estimated relative error (L2) of the model's outputs, or None.
+    """
+
+    model: Any
+    history: History
+    status: str
+    parameters: dict[str, Estimate] = field(default_factory=dict)
+    error_estimate: float | None = None
+
+    def __repr__(self) -> str:
+        """Status, loss, parameters and error estimate in one line."""
+        pieces = [self.status, repr(self.history)]
+        pieces += [f"{name} = {value}" for name, value in self.parameters.items()]
+        if self.error_estimate is not None:
+            pieces.append(f"error about {self.error_estimate:.1e}")
+        return f"Solution({', '.join(pieces)})"
+
+
+class Clock:
+    """Seconds since a start."""
+
+    def __init__(self, limit: float | None) -> None:
+        """Start now."""
+        self.start = time.perf_counter()
+        self.deadline = self.start + limit if limit is not None else float("inf")
+
+    def seconds(self) -> float:
+        """Time passed."""
+        return time.perf_counter() - self.start
