@@ -13,13 +13,14 @@ from .nn.features import AuxiliaryFeatures as AuxiliaryFeatures
 from .nn.multkan import MultKAN as MultKAN
 from .solvers.data import Dataset as Dataset
 from .solvers.fit import fit as fit
+from .solvers.problem import Parameter as Parameter
 from .solvers.residual import Residual as Residual
 from .solvers.solution import Estimate as Estimate
 from .solvers.solution import Solution as Solution
-from .solvers.solve import Parameter as Parameter
 from .solvers.solve import solve as solve
 from .surgery.grid import adapt_grid as adapt_grid
 from .surgery.grid import refine as refine
+from .symbolic.evaluate import torch_function as torch_function
 from .symbolic.kanpiler import auxiliary_features as auxiliary_features
 from .symbolic.kanpiler import kanpile as kanpile
 from .symbolic.parse import parse_formula as parse_formula

@@ -1,11 +1,14 @@
 """What a model is made of, as frozen records: columns of nodes, layers, models, and edge addresses."""
 
 import json
+import operator
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from kansci.errors import ConfigError
+from kansci.functions import library_function
+from kansci.splines import MAX_DEGREE
 
 
 class Edge(NamedTuple):
@@ -25,8 +28,15 @@ class Edge(NamedTuple):
 class Width:
     """One column of nodes: addition nodes first, then one multiplication node for each arity.
 
-    An addition node copies one subnode; a multiplication node multiplies `arity` subnodes. Subnodes are numbered in
-    the order of their nodes.
+    An addition node copies one subnode; a multiplication node multiplies `arity` subnodes. Subnodes are
+    numbered in the order of their nodes.
+
+    Attributes:
+        n_sum: number of addition nodes.
+        arities: of the multiplication nodes, 2 or more each.
+
+    Raises:
+        ConfigError: no node at all, or a product of fewer than two.
 
     Example:
         >>> width = Width.parse([3, [2, 3]])
@@ -37,26 +47,36 @@ class Width:
     n_sum: int
     arities: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse an empty column and products of fewer than two."""
+        if self.n_nodes < 1 or any(arity < 2 for arity in self.arities):
+            raise ConfigError(
+                f"expected at least one node, and products of two or more, got {self.n_sum} sums "
+                f"and products of {list(self.arities)}; write e.g. [5, 3] or [5, [2, 3]]"
+            )
+
     @classmethod
     def parse(cls, entry: "int | Sequence[Any] | Width") -> "Width":
         """Read 5, [5, 3] (5 sums and 3 products of two) or [5, [2, 3]] (products of two and of three).
 
         Raises:
             ConfigError: the entry is none of these, or a count is out of range.
+
+        Example:
+            >>> Width.parse([5, 3])
+            Width(n_sum=5, arities=(2, 2, 2))
         """
         if isinstance(entry, Width):
             return entry
-        sums, products = entry if isinstance(entry, Sequence) and len(entry) == 2 else (entry, ())
-        arities = (2,) * products if _is_count(products) else products
+        pair: Any = entry if isinstance(entry, Sequence) and len(entry) == 2 else (entry, ())
+        sums, products = pair
+        arities = [2] * operator.index(products) if _is_count(products) else products
         if not _is_count(sums) or not isinstance(arities, Sequence) or not all(map(_is_count, arities)):
             raise ConfigError(
                 f"expected a width entry such as 5, [5, 3] or [5, [2, 3]], got {entry!r}; "
                 "the first number counts sums, the second products of two (or lists their arities)"
             )
-        width = cls(int(sums), tuple(int(arity) for arity in arities))
-        if width.n_nodes < 1 or any(arity < 2 for arity in width.arities):
-            raise ConfigError(f"expected at least one node and arities of 2 or more, got {entry!r}")
-        return width
+        return cls(operator.index(sums), tuple(map(operator.index, arities)))
 
     @property
     def n_nodes(self) -> int:
@@ -77,8 +97,11 @@ class Width:
         return range(start, start + self.arities[product])
 
 
-def _is_count(value: object) -> bool:
-    return hasattr(value, "__index__") and not isinstance(value, bool) and int(value) >= 0  # type: ignore[call-overload]
+def _is_count(value: Any) -> TypeGuard[int]:
+    try:
+        return operator.index(value) >= 0 and not isinstance(value, bool)
+    except TypeError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -90,11 +113,19 @@ class LayerConfig:
         out: the target column.
         grid: number of intervals G.
         k: polynomial degree.
-        base: name of the base function of the spline edges, a LIBRARY row.
+        base: name of the base function of the spline edges, smooth on [-1, 1]; "zero" for none.
         splines: whether the layer has spline edges at all.
         uniform: whether the knots are equidistant.
         periodic: source nodes whose domain is one period.
         symbols: names of the symbolic edges, [target subnode][source]; "" where there is none.
+
+    Raises:
+        ConfigError: an attribute is out of range.
+        UnknownFunctionError: `base` is not in the LIBRARY.
+
+    Example:
+        >>> LayerConfig(2, Width(5), grid=10).n_coef
+        13
     """
 
     n_in: int
@@ -104,19 +135,46 @@ class LayerConfig:
     base: str = "silu"
     splines: bool = True
     uniform: bool = True
-    periodic: tuple[int, ...] = ()
+    periodic: Sequence[int] = ()
     symbols: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what no layer can have."""
+        """Refuse what no layer can have; keep plain integers."""
+        self._check_grid()
+        self._check_periodic()
+        self._check_symbols()
+        _check_base(self.base)
+        for name in ("grid", "k"):
+            object.__setattr__(self, name, operator.index(getattr(self, name)))
+        object.__setattr__(self, "periodic", tuple(map(operator.index, self.periodic)))
+
+    def _check_grid(self) -> None:
         if not _is_count(self.grid) or self.grid < 1:
-            raise ConfigError(f"expected grid to be a positive number of intervals, got {self.grid!r}")
-        if not _is_count(self.k) or not 1 <= self.k <= 9:
-            raise ConfigError(f"expected the degree k to be from 1 to 9, got {self.k!r}")
-        if not set(self.periodic) <= set(range(self.n_in)):
-            raise ConfigError(f"expected periodic inputs out of 0 to {self.n_in - 1}, got {self.periodic!r}")
+            raise ConfigError(f"expected grid to be a number of intervals, 1 or more, got {self.grid!r}")
+        if not _is_count(self.k) or not 1 <= self.k <= MAX_DEGREE:
+            raise ConfigError(f"expected the degree k to be from 1 to {MAX_DEGREE}, got {self.k!r}; 3 is cubic")
+
+    def _check_periodic(self) -> None:
+        listed = isinstance(self.periodic, Sequence)
+        if not listed or not all(_is_count(source) and source < self.n_in for source in self.periodic):
+            raise ConfigError(
+                f"expected periodic to list inputs from 0 to {self.n_in - 1}, got {self.periodic!r}; "
+                "write e.g. periodic=(0,)"
+            )
         if self.periodic and self.grid <= self.k:
-            raise ConfigError(f"periodic inputs need more than k = {self.k} intervals, got grid={self.grid}")
+            raise ConfigError(
+                f"expected more than k = {self.k} intervals for periodic inputs, got grid={self.grid}; "
+                f"use grid={self.k + 1} or more"
+            )
+
+    def _check_symbols(self) -> None:
+        rows, columns = self.out.n_subnodes, self.n_in
+        fits = len(self.symbols) == rows and all(len(row) == columns for row in self.symbols)
+        if self.symbols and not fits:
+            raise ConfigError(
+                f"expected symbols as a table of {rows} subnodes by {columns} sources, got {self.symbols!r}; "
+                'write "" where there is none'
+            )
 
     @property
     def n_coef(self) -> int:
@@ -124,9 +182,28 @@ class LayerConfig:
         return self.grid + self.k
 
 
+def _check_base(name: Any) -> None:
+    if not isinstance(name, str):
+        raise ConfigError(f"expected base to be the name of a function, got {name!r}; 'zero' is none")
+    base = library_function(name)
+    if not base.domain[0] <= -1 < 1 <= base.domain[1] or any(-1 <= point <= 1 for point in base.singular):
+        raise ConfigError(
+            f"expected a base function that is smooth on [-1, 1], got {name!r}; use 'silu', 'x' or 'zero'"
+        )
+
+
 @dataclass(frozen=True)
 class ModelConfig:
-    """A stack of layers; what is needed, beside the tensors, to rebuild a model."""
+    """A stack of layers; what is needed, beside the tensors, to rebuild a model.
+
+    Attributes:
+        layers: input side first.
+
+    Example:
+        >>> config = ModelConfig((LayerConfig(2, Width(3)), LayerConfig(3, Width(1))))
+        >>> ModelConfig.from_json(config.to_json()) == config
+        True
+    """
 
     layers: tuple[LayerConfig, ...]
 
@@ -148,7 +225,7 @@ class ModelConfig:
 def _layer_from(values: dict[str, Any]) -> LayerConfig:
     out = Width(values["out"]["n_sum"], tuple(values["out"]["arities"]))
     symbols = tuple(tuple(row) for row in values["symbols"])
-    return LayerConfig(**{**values, "out": out, "periodic": tuple(values["periodic"]), "symbols": symbols})
+    return LayerConfig(**{**values, "out": out, "symbols": symbols})
 
 
 def parse_columns(width: Sequence[Any]) -> tuple[Width, ...]:
@@ -156,10 +233,16 @@ def parse_columns(width: Sequence[Any]) -> tuple[Width, ...]:
 
     Raises:
         ConfigError: fewer than two columns, a bad entry, or products among the inputs.
+
+    Example:
+        >>> parse_columns([2, [5, 1], 1])
+        (Width(n_sum=2, arities=()), Width(n_sum=5, arities=(2,)), Width(n_sum=1, arities=()))
     """
     if isinstance(width, str) or not isinstance(width, Sequence) or len(width) < 2:
-        raise ConfigError(f"expected a width such as [2, 5, 1] or [2, [5, 3], 1], got {width!r}")
+        raise ConfigError(
+            f"expected a width of two columns or more, such as [2, 5, 1] or [2, [5, 3], 1], got {width!r}"
+        )
     columns = tuple(Width.parse(entry) for entry in width)
     if columns[0].arities:
-        raise ConfigError(f"the inputs cannot be products, got {width[0]!r} as the first entry of width")
+        raise ConfigError(f"expected a number of inputs as the first entry of width, got {width[0]!r}")
     return columns

@@ -40,9 +40,7 @@ def power(p: float) -> Derivatives:
     )
 
 
-def inverse(
-    f: Elementwise, radicand: Elementwise, curvature: int, constant: int, sign: int = 1
-) -> Derivatives:
+def inverse(f: Elementwise, radicand: Elementwise, curvature: int, constant: int, sign: int = 1) -> Derivatives:
     """A function f with f'(x) = sign / sqrt(q), where radicand(x) = q = curvature x^2 + constant."""
     factor = -sign * curvature
     return (

@@ -61,6 +61,10 @@ class Function:
         """The values f(x)."""
         return self.derivatives[0](x)
 
+    def __reduce__(self) -> tuple[Callable[[str], "Function"], tuple[str]]:
+        """Copies and pickles find the function again by its name."""
+        return library_function, (self.name,)
+
     def jet(self, x: Float[Tensor, "*shape"], order: int) -> tuple[Float[Tensor, "*shape"], ...]:
         """The values of f and of its derivatives up to `order`, at most 3."""
         return tuple(derivative(x) for derivative in self.derivatives[: order + 1])
@@ -222,9 +226,7 @@ def power_function(exponent: float | Fraction) -> Function:
     """
     p = float(exponent)
     if not 0 < abs(p) <= _MAX_EXPONENT:
-        raise ConfigError(
-            f"expected an exponent other than 0, at most {_MAX_EXPONENT} in magnitude, got {exponent}"
-        )
+        raise ConfigError(f"expected an exponent other than 0, at most {_MAX_EXPONENT} in magnitude, got {exponent}")
     ratio = Fraction(p).limit_denominator(_MAX_DENOMINATOR)
     return _exact_power(ratio if float(ratio) == p else Fraction(p))
 

@@ -1,7 +1,7 @@
-"""Jets: a function's value with its derivatives, carried through sums, products and compositions in closed form.
+"""Jets: a function's value and derivatives, carried through sums, products and compositions in closed form.
 
-A jet of y(x), x in R^d, keeps channels: the value, the gradient y_i, and at second order either the Laplacian,
-the pure derivatives y_ii, or all y_ij with i <= j. Compositions and products are closed on each of these sets:
+A jet of y(x), x in R^d, keeps channels: the value, the gradient y_i, and of second order the Laplacian, the
+pure derivatives y_ii, or all y_ij with i <= j. Compositions and products are closed on each of these sets:
 
     (phi(y))_i  = phi' y_i            (phi(y))_ij = phi'' y_i y_j + phi' y_ij
     (u v)_i     = u_i v + u v_i       (u v)_ij    = u_ij v + u_i v_j + u_j v_i + u v_ij
@@ -22,7 +22,6 @@ from torch import Tensor
 from torch.func import hessian, jacrev, vmap
 
 from kansci.errors import ConfigError, DerivativeError, ShapeError
-
 
 LEVELS = ("value", "gradient", "laplacian", "diagonal", "hessian")
 
@@ -130,6 +129,10 @@ class Jet:
         """Some of the functions, or the same ones in another order."""
         return Jet(self.channels[:, :, columns], self.needs, self.d)
 
+    def __add__(self, other: "Jet") -> "Jet":
+        """Sum, function by function."""
+        return Jet(self.channels + other.channels, self.needs, self.d)
+
     def __mul__(self, other: "Jet") -> "Jet":
         """Product, function by function."""
         a, b = self.channels, other.channels
@@ -141,8 +144,13 @@ class Jet:
 
     def apply(self, derivatives: Float[Tensor, "n orders m"]) -> "Jet":
         """phi(y), function by function, from the values of phi, phi', phi'' at the values of y."""
-        channels = torch.einsum("ncmq,nqm->ncm", self.composition_matrix(), derivatives)
-        return Jet(channels, self.needs, self.d)
+        value, first, second = (derivatives[:, order : order + 1] for order in range(3))
+        rest = first * self.channels[:, 1:]
+        if self.orders == 3:
+            gradient = self.channels[:, 1 : 1 + self.d]
+            curved = second * cross_terms(gradient, gradient, self.needs) / 2
+            rest = torch.cat([rest[:, : self.d], rest[:, self.d :] + curved], 1)
+        return Jet(torch.cat([value, rest], 1), self.needs, self.d)
 
     def composition_matrix(self) -> Float[Tensor, "n channels m orders"]:
         """A with (phi(y))_c = sum_q A_cq phi^(q)(y), the rule of composition as a matrix at each point."""

@@ -1,8 +1,9 @@
 """B-splines of any degree on any knots: local evaluation, exact refinement, projection, grids from samples.
 
-A spline of degree k on a grid of G intervals, t_0 < ... < t_G, is a sum of G + k basis functions, each alive on
-k + 1 neighboring intervals. The knot vector holds the grid extended by k knots on each side, G + 2k + 1 in all.
-Only the k + 1 basis functions alive at a point are ever evaluated. Outside the grid everything continues linearly.
+A spline of degree k on a grid of G intervals, t_0 < ... < t_G, is a sum of G + k basis functions, each alive
+on k + 1 neighboring intervals. The knot vector holds the grid extended by k knots on each side, G + 2k + 1 in
+all. Only the k + 1 basis functions alive at a point are ever evaluated. Outside the grid everything continues
+linearly.
 
 References:
     de Boor, A Practical Guide to Splines, Springer 2001 (local evaluation, knot insertion, Greville points).
@@ -16,13 +17,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+MAX_DEGREE = 9
+
 
 class LocalBasis(NamedTuple):
     """The basis functions alive at each point, with their derivatives.
 
     Attributes:
-        first: number of the first basis function alive, (n, in); the others follow it.
-        values: (n, in, orders, k + 1), derivative number m of the k + 1 functions at index m of the third axis.
+        first: (n, in), number of the first basis function alive; the others follow it.
+        values: (n, in, orders, k + 1), the derivatives of order 0, 1, ... of the k + 1 functions.
     """
 
     first: Int[Tensor, "n in"]
@@ -59,11 +62,14 @@ def evaluate_basis(
         x: points, one column for each knot vector.
         knots: extended knots, increasing.
         k: polynomial degree.
-        orders: how many derivatives, the value counted as one.
+        orders: how many derivatives, the value counted as one, at most 4.
         uniform: whether the knots are equidistant, which is faster.
 
     Returns:
         The number of the first function alive and the local values.
+
+    References:
+        de Boor, A Practical Guide to Splines, Springer 2001, chapters IX and X.
 
     Example:
         >>> x = torch.tensor([[0.5]], dtype=torch.float64)
@@ -80,9 +86,7 @@ def evaluate_basis(
     return LocalBasis(first, values[..., :orders, :])
 
 
-def basis_values(
-    x: Float[Tensor, "n in"], knots: Float[Tensor, "in t"], k: int, *, uniform: bool
-) -> LocalBasis:
+def basis_values(x: Float[Tensor, "n in"], knots: Float[Tensor, "in t"], k: int, *, uniform: bool) -> LocalBasis:
     """The values alone, by operations that autograd, vmap and compilers can take apart; `orders` is 1."""
     clamped = torch.clamp(x, *domain_of(knots, k))
     outside = x - clamped
@@ -91,7 +95,7 @@ def basis_values(
         powers = _powers(v, k)
         slopes = [torch.zeros_like(v), *(p * power for p, power in enumerate(powers[:-1], 1))]
         linear = torch.stack(powers, -1) + (outside * scale)[..., None] * torch.stack(slopes, -1)
-        return LocalBasis(interval, (linear @ _piece_table(k, 1, x.dtype, x.device))[..., None, :])
+        return LocalBasis(interval, (linear @ _pieces(k, 1, x))[..., None, :])
     first, values = _general_basis(clamped, knots, k, 2)
     return LocalBasis(first, values[..., :1, :] + outside[..., None, None] * values[..., 1:, :])
 
@@ -115,23 +119,27 @@ def _powers(v: Tensor, k: int) -> list[Tensor]:
 
 def _uniform_basis(x: Tensor, knots: Tensor, k: int, orders: int) -> LocalBasis:
     interval, v, scale = _locate(x, knots, k)
-    values = torch.stack(_powers(v, k), -1) @ _piece_table(k, orders, x.dtype, x.device)
+    values = torch.stack(_powers(v, k), -1) @ _pieces(k, orders, x)
     units = torch.stack([scale**m for m in range(orders)], -1)
     return LocalBasis(interval, values.unflatten(-1, (orders, k + 1)) * units[..., None])
 
 
 def _general_basis(x: Tensor, knots: Tensor, k: int, orders: int) -> LocalBasis:
-    """Cox-de Boor recursion on the 2k knots around each point; a derivative of degree k comes from degree k - 1."""
+    """Cox-de Boor recursion on the 2k knots around each point."""
     grid = knots.shape[1] - 2 * k - 1
     ends = knots[:, k + 1 : k + grid].contiguous()
     interval = torch.searchsorted(ends, x.detach().T.contiguous(), right=True).T
     around = interval[..., None] + torch.arange(1, 2 * k + 1, device=x.device)
     t = torch.gather(knots.expand(*x.shape[:-1], *knots.shape), -1, around)
-    return LocalBasis(interval, torch.stack([_derivative(x[..., None], t, k, m) for m in range(orders)], dim=-2))
+    derivatives = [_derivative(x[..., None], t, k, m) for m in range(orders)]
+    return LocalBasis(interval, torch.stack(derivatives, dim=-2))
 
 
 def _derivative(x: Tensor, t: Tensor, k: int, m: int) -> Tensor:
-    """Derivative m of the k + 1 functions of degree k alive at x; t are the 2k knots around it."""
+    """Derivative m of the k + 1 functions of degree k alive at x; t are the 2k knots around it.
+
+    The last m steps of the recursion differentiate: each takes values of one degree to slopes of the next.
+    """
     if m > k:
         return torch.zeros_like(x).expand(*x.shape[:-1], k + 1)
     values = torch.ones_like(x)
@@ -158,10 +166,7 @@ def _exact_pieces(k: int) -> tuple[tuple[Fraction, ...], ...]:
     lower = (_zero(k), *_exact_pieces(k - 1), _zero(k))
     half = Fraction(1, 2)
     return tuple(
-        tuple(
-            a / k
-            for a in _add(_times_linear(lower[j], half + k - j, 1), _times_linear(lower[j + 1], half + j, -1))
-        )
+        tuple(a / k for a in _add(_times_linear(lower[j], half + k - j, 1), _times_linear(lower[j + 1], half + j, -1)))
         for j in range(k + 1)
     )
 
@@ -179,27 +184,46 @@ def _times_linear(p: tuple[Fraction, ...], constant: Fraction, slope: int) -> tu
     return _add((*(constant * a for a in p), Fraction(0)), (Fraction(0), *(slope * a for a in p)))
 
 
-@cache
-def _piece_table(k: int, orders: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(k + 1 powers, orders * (k + 1) functions): the exact pieces and their derivatives with respect to v."""
-    table = [[list(piece) for piece in _exact_pieces(k)]]
+def _piece_table(k: int, orders: int) -> Tensor:
+    """(k + 1 powers, orders * (k + 1) functions): the pieces and their derivatives with respect to v."""
+    pieces = [list(piece) for piece in _exact_pieces(k)]
+    rows = list(pieces)
     for _ in range(1, orders):
-        table.append([[p * a for p, a in enumerate(piece)][1:] + [Fraction(0)] for piece in table[-1]])
-    rows = [[float(a) for a in piece] for row in table for piece in row]
-    return torch.tensor(rows, dtype=dtype, device=device).T.contiguous()
+        pieces = [[*(p * a for p, a in enumerate(piece[1:], 1)), Fraction(0)] for piece in pieces]
+        rows += pieces
+    with torch.inference_mode(mode=False):
+        table = torch.tensor([list(map(float, row)) for row in rows], dtype=torch.float64, device="cpu")
+        return table.T.contiguous()
+
+
+# Filled on import and not on first use, which may be inside a tracer or under inference_mode.
+_TABLES = {(k, orders): _piece_table(k, orders) for k in range(1, MAX_DEGREE + 1) for orders in (1, 2, 3, 4)}
+
+
+def _pieces(k: int, orders: int, like: Tensor) -> Tensor:
+    return _TABLES[k, orders].to(device=like.device, dtype=like.dtype)
 
 
 def insertion_matrix(
     knots: Float[Tensor, "in t"], finer: Float[Tensor, "in s"], k: int
 ) -> Float[Tensor, "in fine coarse"]:
-    """Matrix that turns coefficients on `knots` into those of the same spline on `finer`, which contains them.
+    """Matrix that turns coefficients on `knots` into those of the same spline on `finer` knots.
 
     Coefficient j on the finer knots s is the blossom of the spline at s_{j+1}, ..., s_{j+k}, evaluated by the
-    de Boor recursion on the coarse interval that holds s_j.
+    de Boor recursion on the coarse interval that holds s_j, from s_{j+k} down, which keeps the digits.
+
+    Args:
+        knots: extended knots.
+        finer: extended knots of a grid that contains the grid of `knots`; the extensions may differ.
+        k: polynomial degree.
+
+    Returns:
+        The matrix (in, coefficients on finer, coefficients on knots).
 
     Example:
-        >>> coarse, fine = (torch.arange(-1.0, 3.0, h)[None] for h in (1.0, 0.5))
-        >>> insertion_matrix(coarse, fine[:, 1:-1], 1)[0]
+        >>> coarse = uniform_knots(torch.zeros(1), torch.ones(1), 1, 1)
+        >>> fine = uniform_knots(torch.zeros(1), torch.ones(1), 2, 1)
+        >>> insertion_matrix(coarse, fine, 1)[0]
         tensor([[1.0000, 0.0000],
                 [0.5000, 0.5000],
                 [0.0000, 1.0000]])
@@ -215,6 +239,7 @@ def insertion_matrix(
         place = interval[..., None] - k + step + offsets[: k + 1 - step]
         left = knots.gather(1, place.flatten(1)).view(place.shape)
         right = knots.gather(1, (place + k + 1 - step).flatten(1)).view(place.shape)
-        share = ((finer[:, step : n_fine + step, None] - left) / (right - left))[..., None]
+        argument = finer[:, k + 1 - step : n_fine + k + 1 - step, None]
+        share = ((argument - left) / (right - left))[..., None]
         blossom = (1 - share) * blossom[..., :-1, :] + share * blossom[..., 1:, :]
     return blossom.squeeze(-2)

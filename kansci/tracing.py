@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from kansci.nn.arguments import check_finite
 from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
 
@@ -19,13 +20,13 @@ class Trace:
         nodes: for each column l, inputs first, the node values (n, nodes).
         edges: for each layer, the edge values (n, subnodes, sources).
         subnodes: for each layer, the sums of edges into each subnode (n, subnodes), before their affine map.
-        outside: for each layer, the share of the points outside the domain of each source's splines (sources,).
+        outside: for each layer, the share of points outside the domain of each source's splines (sources,).
     """
 
-    nodes: tuple[Float[Tensor, "n node"], ...]
-    edges: tuple[Float[Tensor, "n subnode in"], ...]
-    subnodes: tuple[Float[Tensor, "n subnode"], ...]
-    outside: tuple[Float[Tensor, "in"], ...]
+    nodes: tuple[Float[Tensor, "n _"], ...]
+    edges: tuple[Float[Tensor, "n _ _"], ...]
+    subnodes: tuple[Float[Tensor, "n _"], ...]
+    outside: tuple[Float[Tensor, "_"], ...]
 
     @property
     def output(self) -> Float[Tensor, "n m"]:
@@ -50,13 +51,14 @@ def trace(model: MultKAN, x: Float[Tensor, "n d"]) -> Trace:
 
     Args:
         model: left unchanged.
-        x: points (n, d).
+        x: points (n, d), raw units.
 
     Returns:
         The values of all nodes, subnodes and edges.
 
     Raises:
         ShapeError: x is not (n, d) for this model.
+        DataError: x is empty or not finite.
 
     Example:
         >>> model = MultKAN([2, 3, 1])
@@ -67,6 +69,7 @@ def trace(model: MultKAN, x: Float[Tensor, "n d"]) -> Trace:
         True
     """
     nodes = [model.lift(x, "value").value]
+    check_finite(x, "x")
     layers = []
     for layer in model.layers:
         layers.append(_trace_layer(layer, nodes[-1]))
@@ -81,7 +84,7 @@ def _trace_layer(layer: KANLayer, x: Tensor) -> _LayerTrace:
         edges += layer.splines.edge_values(x)
         low, high = layer.splines.domain
         wrapped = layer.splines.wrap(x)
-        outside = ((wrapped < low) | (wrapped > high)).to(x.dtype).mean(0)
+        outside = (~((low <= wrapped) & (wrapped <= high))).to(x.dtype).mean(0)
     if layer.symbols is not None:
         for group, curves in zip(layer.symbols.groups, layer.symbols.curves(x, 1), strict=True):
             edges[:, group.targets, group.sources] += curves[:, 0]

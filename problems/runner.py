@@ -182,7 +182,7 @@ def _draw(figures: Mapping[str, "Callable[[], Figure]"], folder: Path) -> None:
     for name, draw in figures.items():
         figure = draw()
         for suffix in (".svg", ".png"):
-            with _replacing(folder / f"{name}{suffix}") as path:
+            with _replacing(folder / f"{name}{suffix}") as path, plt.rc_context({"svg.fonttype": "none"}):
                 figure.savefig(path, dpi=200)
         plt.close(figure)
 
@@ -191,9 +191,7 @@ def _layout(rows: Sequence[Sequence[str | Metric]]) -> str:
     """Columns of equal width: the first to the left, the others to the right, a rule under the header."""
     cells = [[_cell(entry) for entry in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in cells
-    ]
+    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in cells]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines)
 

@@ -25,12 +25,8 @@ def public_names(module: types.ModuleType) -> list[str]:
     """What the module exports: its ``__all__``, or else what it defines and its constants."""
     if hasattr(module, "__all__"):
         return sorted(module.__all__)
-    defined = {
-        name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__
-    }
-    return sorted(
-        name for name in vars(module) if not name.startswith("_") and (name in defined or name.isupper())
-    )
+    defined = {name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__}
+    return sorted(name for name in vars(module) if not name.startswith("_") and (name in defined or name.isupper()))
 
 
 def describe(path: str, value: Any) -> Iterator[str]:
@@ -49,9 +45,7 @@ def members(owner: type) -> dict[str, Any]:
     found = {}
     for base in reversed(owner.__mro__):
         if base.__module__.startswith("kansci"):
-            found |= dict.fromkeys(inspect.get_annotations(base)) | {
-                name: getattr(base, name) for name in vars(base)
-            }
+            found |= dict.fromkeys(inspect.get_annotations(base)) | {name: getattr(base, name) for name in vars(base)}
     return {name: found[name] for name in sorted(found) if not name.startswith("_")}
 
 

@@ -5,7 +5,15 @@ import os
 os.environ["MPLBACKEND"] = "Agg"
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # read when torch is first imported
 
+import jaxtyping
+import pytest
 from hypothesis import settings
 
 settings.register_profile("kansci", derandomize=True, deadline=None, max_examples=25)
 settings.load_profile("kansci")
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """Types are not checked, as they are not for users."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

@@ -111,9 +111,7 @@ LAZY_PACKAGES = [kansci, kansci.physics, kansci.plot]
 def test_no_public_function_is_named_like_a_submodule(package):
     folder = files(package)
     names = [name for name in package.__all__ if not isinstance(getattr(package, name), types.ModuleType)]
-    assert not [
-        name for name in names if folder.joinpath(name).is_dir() or folder.joinpath(f"{name}.py").is_file()
-    ]
+    assert not [name for name in names if folder.joinpath(name).is_dir() or folder.joinpath(f"{name}.py").is_file()]
 
 
 @pytest.mark.parametrize(

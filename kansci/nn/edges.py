@@ -1,7 +1,8 @@
 """Edges: the univariate functions phi of a layer, spline and symbolic, evaluated together.
 
-A spline edge is phi(x) = mask (scale_base b(x^) + scale_spline sum_p coef_p B_p(x)), with x^ the input scaled to
-[-1, 1] over the domain of its knots; it continues linearly outside. A symbolic edge is mask (c f(a x + b) + d).
+A spline edge is phi(x) = mask (scale_base b(x^) + scale_spline sum_p coef_p B_p(x)), with x^ the input scaled
+to [-1, 1] over the domain of its knots; outside it continues linearly. A symbolic edge is
+mask (c f(a x + b) + d).
 Tensors of edges are indexed [target subnode, source node, ...].
 """
 
@@ -20,12 +21,12 @@ from kansci.splines import basis_values, domain_of, evaluate_basis, uniform_knot
 
 
 class EdgeBasis(NamedTuple):
-    """Everything that spline edges are linear in, at each point: d phi^(m) / d coef and d phi^(m) / d scale_base.
+    """Everything that spline edges are linear in, at each point.
 
     Attributes:
-        columns: (n, in, k + 1): numbers of the coefficients alive.
-        values: (n, in, orders, k + 1): basis functions and their derivatives.
-        base: (n, in, orders): base function and its derivatives.
+        columns: (n, in, k + 1), numbers of the coefficients alive.
+        values: (n, in, orders, k + 1), the basis functions that belong to them and their derivatives.
+        base: (n, in, orders), the base function and its derivatives.
     """
 
     columns: Int[Tensor, "n in alive"]
@@ -110,12 +111,15 @@ class SplineEdges(nn.Module):
         return self.curves(x, 1)[0][..., 0, :].transpose(1, 2)
 
     def curves(self, x: Float[Tensor, "n in"], orders: int) -> tuple[Float[Tensor, "n in orders subnode"], EdgeBasis]:
-        """phi, phi', phi'' ... of each edge, differentiable once in closed form, and what they are linear in."""
+        """phi, phi', phi'', ... of each edge, and what they are linear in.
+
+        One backward pass through them is exact; for a second one take `forward`.
+        """
         if not torch.is_grad_enabled():
             basis = self.basis(x, orders)
             return contract(basis, self.weights, self.base_weights), basis
-        outputs = _Curves.apply(x, self.weights, self.base_weights, self, orders)
-        curves, _, columns, values, base = outputs  # type: ignore[misc]
+        outputs: Any = _Curves.apply(x, self.weights, self.base_weights, self, orders)
+        curves, _, columns, values, base = outputs
         return curves, EdgeBasis(columns, values[..., :orders, :], base[..., :orders])
 
     def basis(self, x: Float[Tensor, "n in"], orders: int) -> EdgeBasis:
@@ -170,11 +174,13 @@ class SplineEdges(nn.Module):
 def contract(basis: EdgeBasis, weights: Tensor, base_weights: Tensor) -> Float[Tensor, "n in orders subnode"]:
     """Edges from their basis and their effective coefficients."""
     curves = basis.values @ _gather_rows(weights, basis.columns)
-    return curves.addcmul_(basis.base[..., None], base_weights.T[:, None])
+    return torch.addcmul(curves, basis.base[..., None], base_weights.T[:, None])
 
 
 class _Curves(torch.autograd.Function):
     """phi and its derivatives; the derivative of phi^(m) is phi^(m + 1), computed in the same sweep."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, weights: Tensor, base_weights: Tensor, edges: SplineEdges, orders: int) -> Any:
@@ -192,7 +198,8 @@ class _Curves(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, *_: Any) -> Any:
+    def backward(ctx: Any, *gradients: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        gradient, *_ = gradients
         curves, columns, values, base = ctx.saved_tensors
         dx = dweights = dbase = None
         if ctx.needs_input_grad[0]:
@@ -249,8 +256,7 @@ class SymbolicEdges(nn.Module):
                 if name:
                     members[name].append((target, source))
         self.groups = [
-            SymbolGroup(library_function(name), *map(list, zip(*edges, strict=True)))
-            for name, edges in members.items()
+            SymbolGroup(library_function(name), *map(list, zip(*edges, strict=True))) for name, edges in members.items()
         ]
 
     def curves(self, x: Float[Tensor, "n in"], orders: int) -> list[Float[Tensor, "n orders e"]]:

@@ -10,7 +10,6 @@ from kansci.config import LayerConfig
 from kansci.jets import Jet
 from kansci.nn.edges import EdgeBasis, SplineEdges, SymbolicEdges
 
-
 # Which axis of the network each axis of a tensor runs along: all that surgery needs to know about tensors.
 AXES = {
     "splines.coef": ("subnode", "in", None),

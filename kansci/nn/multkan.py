@@ -1,6 +1,8 @@
 """MultKAN: a stack of KAN layers with addition and multiplication nodes."""
 
+import copy
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
@@ -9,8 +11,9 @@ from torch import Tensor, nn
 from torch.quasirandom import SobolEngine
 
 from kansci.config import LayerConfig, ModelConfig, parse_columns
-from kansci.errors import ConfigError, DerivativeError, DtypeError, ShapeError
+from kansci.errors import ConfigError, DerivativeError, DomainError
 from kansci.jets import Jet, check_needs
+from kansci.nn.arguments import check_device, check_points, check_rows, read_domain
 from kansci.nn.layer import KANLayer
 from kansci.splines import uniform_knots
 
@@ -19,7 +22,15 @@ from kansci.splines import uniform_knots
 class Features(Protocol):
     """What MultKAN asks of auxiliary features: raw inputs in, raw inputs and features out."""
 
-    n_inputs: int
+    @property
+    def n_inputs(self) -> int:
+        """Number of raw inputs."""
+        ...
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        ...
 
     def __call__(self, x: Tensor) -> Tensor:
         """Inputs with their features."""
@@ -40,6 +51,10 @@ class MultKAN(nn.Module):
     Attributes:
         layers: the layers, input side first.
         features: auxiliary features, or None.
+
+    Example:
+        >>> MultKAN([2, [3, 2], 1], grid=5, k=3)
+        MultKAN([2, [3, [2, 2]], 1], grid=5, k=3, 171 parameters, torch.float64)
 
     References:
         Liu et al., KAN: Kolmogorov-Arnold Networks, arXiv:2404.19756.
@@ -65,39 +80,45 @@ class MultKAN(nn.Module):
 
         Args:
             width: columns of nodes, e.g. [2, 5, 1], [2, [3, 2], 1] (3 sums, 2 products of two),
-                [2, [3, [2, 3]], 1] (products of two and of three); with features, the first counts raw inputs and
-                features.
+                [2, [3, [2, 3]], 1] (products of two and of three); with features, the first counts raw inputs
+                and features.
             grid: intervals G of each edge.
             k: polynomial degree of the splines, 1 to 9.
             domain: one (low, high) for all raw inputs or one pair for each, in raw units.
             base: name of the base function, a row of `kansci.functions.LIBRARY`; "zero" for none.
             sparse: start with each node joined only to its nearest neighbors by position.
-            features: auxiliary features that extend the raw inputs.
+            features: auxiliary features that extend the raw inputs; the model keeps a copy.
             periodic: raw inputs whose domain is one period.
             seed: of the initial coefficients.
             dtype: float64 or float32.
             device: where the tensors live.
 
         Raises:
-            ConfigError: an argument makes no sense.
+            ConfigError: an argument makes no sense, or width[0] is not the number of raw inputs and features.
+            DomainError: a feature is not finite on the domain.
             DtypeError: the device has no such dtype.
         """
         super().__init__()
         columns = parse_columns(width)
         generator = torch.Generator().manual_seed(seed)
         configs = [
-            LayerConfig(a.n_nodes, b, grid, k, base, periodic=tuple(periodic) if number == 0 else ())
-            for number, (a, b) in enumerate(zip(columns, columns[1:], strict=False))
+            LayerConfig(a.n_nodes, b, grid, k, base, periodic=() if number else periodic)
+            for number, (a, b) in enumerate(pairwise(columns))
         ]
-        self._assemble([KANLayer(config, generator) for config in configs], features)
-        self.set_domain(read_domain(domain, self.n_inputs))
+        self._assemble([KANLayer(config, generator) for config in configs], copy.deepcopy(features))
+        self.to(device="cpu", dtype=torch.float64)
         if sparse:
             self._thin_out()
+        self.set_domain(read_domain(domain, self.n_inputs))
         self.to(device=check_device(device, dtype), dtype=dtype)
 
     @classmethod
     def from_layers(cls, layers: Sequence[KANLayer], features: Features | None = None) -> "MultKAN":
-        """A network of existing layers; nothing is drawn and no domain is set."""
+        """A network of existing layers; nothing is drawn and no domain is set.
+
+        Raises:
+            ConfigError: the first layer does not take all raw inputs and features.
+        """
         model = cls.__new__(cls)
         nn.Module.__init__(model)
         model._assemble(layers, features)
@@ -112,6 +133,11 @@ class MultKAN(nn.Module):
     def _assemble(self, layers: Sequence[KANLayer], features: Features | None) -> None:
         self.layers = cast(Sequence[KANLayer], nn.ModuleList(layers))
         self.features = features
+        first = layers[0].config.n_in
+        if features is not None and first != features.n_inputs + features.n_features:
+            raise ConfigError(
+                f"expected width[0] = {features.n_inputs} raw inputs + {features.n_features} features, got {first}"
+            )
 
     @property
     def config(self) -> ModelConfig:
@@ -146,7 +172,22 @@ class MultKAN(nn.Module):
         return self.layers[0].node_scale.dtype
 
     def forward(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch m"]:
-        """Values of the outputs, raw units in and out."""
+        """Values of the outputs, raw units in and out.
+
+        Args:
+            x: points, with any leading dimensions.
+
+        Returns:
+            The values, by plain differentiable operations: autograd, torch.func and compilers apply to them.
+
+        Raises:
+            ShapeError: the last dimension is not d.
+            DtypeError: x has another dtype than the model.
+
+        Example:
+            >>> MultKAN([2, 5, 1])(torch.zeros(10, 20, 2, dtype=torch.float64)).shape
+            torch.Size([10, 20, 1])
+        """
         self._check_points(x)
         nodes = x.reshape(-1, self.n_inputs)
         if self.features is not None:
@@ -166,8 +207,15 @@ class MultKAN(nn.Module):
             The jet; one ordinary backward pass through it gives gradients of the parameters.
 
         Raises:
+            ConfigError: `needs` is not a level.
             DerivativeError: a second derivative of splines with k < 3.
             ShapeError: x is not (n, d).
+            DtypeError: x has another dtype than the model.
+
+        Example:
+            >>> jet = MultKAN([2, 5, 1]).jet(torch.zeros(10, 2, dtype=torch.float64), needs="hessian")
+            >>> jet.value.shape, jet.gradient.shape, jet.laplacian.shape, jet.hessian.shape
+            (torch.Size([10, 1]), torch.Size([10, 1, 2]), torch.Size([10, 1]), torch.Size([10, 1, 2, 2]))
         """
         jet = self.lift(x, needs)
         for layer in self.layers:
@@ -178,32 +226,45 @@ class MultKAN(nn.Module):
         """The jet of the first column of nodes: raw inputs and features."""
         check_needs(needs)
         self._check_points(x)
-        if x.ndim != 2:
-            raise ShapeError(f"expected x of shape (n, {self.n_inputs}), got {tuple(x.shape)}; pass one point a row")
-        if self.features is not None:
-            return self.features.jet(x, needs)
-        jet = Jet.lift(x, needs)
+        check_rows(x)
+        jet = Jet.lift(x, needs) if self.features is None else self.features.jet(x, needs)
         k = min((layer.config.k for layer in self.layers if layer.splines is not None), default=3)
         if jet.orders == 3 and k < 3:
-            raise DerivativeError(f"second derivatives need splines of degree k >= 3, got k={k}; build with k=3 or more")
+            raise DerivativeError(
+                f"second derivatives need splines of degree k >= 3, got k={k}; build with k=3 or more"
+            )
         return jet
 
     def _check_points(self, x: Tensor) -> None:
-        if x.ndim == 0 or x.shape[-1] != self.n_inputs:
-            hint = "" if self.features is not None else "; did you forget AuxiliaryFeatures?"
-            raise ShapeError(f"expected x of shape (n, {self.n_inputs}) for this model, got {tuple(x.shape)}{hint}")
-        if x.dtype != self.dtype:
-            raise DtypeError(f"expected x of dtype {self.dtype} for this model, got {x.dtype}; convert with x.to(...)")
+        hint = "" if self.features is not None else "; did you forget AuxiliaryFeatures?"
+        check_points(x, self.n_inputs, self.dtype, hint)
 
     @torch.no_grad()
     def set_domain(self, domain: Float[Tensor, "d 2"], samples: int = 1024, margin: float = 0.1) -> None:
-        """Set the grids: of the inputs to `domain`, of hidden nodes to what Sobol points reach, with a margin."""
-        sobol = SobolEngine(self.n_inputs, scramble=True, seed=0).draw(samples, dtype=torch.float64)
-        nodes = domain[:, 0] + (domain[:, 1] - domain[:, 0]) * sobol
+        """Set the grids: of raw inputs to `domain`, of features and hidden nodes to what Sobol points reach.
+
+        Args:
+            domain: lowest and highest value of each raw input.
+            samples: number of Sobol points.
+            margin: share of its range added on each side of a feature's or hidden node's grid.
+
+        Raises:
+            DomainError: a feature is not finite on the domain.
+        """
+        domain = domain.to(self.layers[0].node_scale)
+        sobol = SobolEngine(self.n_inputs, scramble=True, seed=0).draw(samples, dtype=domain.dtype)
+        nodes = torch.lerp(domain[:, 0], domain[:, 1], sobol.to(domain))
         low, high = domain.unbind(1)
         if self.features is not None:
             nodes = self.features(nodes)
-            low, high = (torch.cat([a, b[self.n_inputs :]]) for a, b in zip((low, high), spread(nodes, 0.0), strict=True))
+            if not nodes.isfinite().all():
+                raise DomainError(
+                    f"expected features that are finite on the domain {domain.tolist()}, got infinite or "
+                    "undefined values; change the domain or the features"
+                )
+            low, high = (
+                torch.cat([a, b[self.n_inputs :]]) for a, b in zip((low, high), spread(nodes, margin), strict=True)
+            )
         for layer in self.layers:
             if layer.splines is not None:
                 layer.splines.knots = uniform_knots(low, high, layer.config.grid, layer.config.k)
@@ -230,16 +291,27 @@ def _one(values: list[int]) -> int | list[int]:
 
 
 def spread(values: Float[Tensor, "n m"], margin: float) -> tuple[Float[Tensor, "m"], Float[Tensor, "m"]]:
-    """Range of each column, widened by a share of itself on each side, and never of zero width."""
+    """Range of each column, widened by a share of itself on each side; never of zero width.
+
+    Example:
+        >>> spread(torch.tensor([[0.0, 3.0], [10.0, 3.0]]), 0.1)
+        (tensor([-1., -1.]), tensor([11.,  7.]))
+    """
     low, high = values.amin(0), values.amax(0)
     center, half = (low + high) / 2, (high - low) / 2
-    smallest = 1e-3 * (1 + center.abs())
-    half = torch.where(half < smallest, torch.ones_like(half), half * (1 + 2 * margin))
+    constant = half <= 1e-6 * center.abs() + 1e-12
+    half = torch.where(constant, 1 + center.abs(), half * (1 + 2 * margin))
     return center - half, center + half
 
 
 def nearest_neighbors(targets: int, sources: int) -> Float[Tensor, "targets sources"]:
-    """1 where a target and a source are each other's or one another's nearest by relative position, else 0."""
+    """1 where the source is nearest to the target, or the target to the source, by relative position; else 0.
+
+    Example:
+        >>> nearest_neighbors(2, 4)
+        tensor([[1., 1., 0., 0.],
+                [0., 0., 1., 1.]], dtype=torch.float64)
+    """
     mask = torch.zeros(targets, sources, dtype=torch.float64)
     target_places = (torch.arange(targets) + 0.5) / targets
     source_places = (torch.arange(sources) + 0.5) / sources
@@ -247,36 +319,3 @@ def nearest_neighbors(targets: int, sources: int) -> Float[Tensor, "targets sour
     mask[torch.arange(targets), distance.argmin(1)] = 1
     mask[distance.argmin(0), torch.arange(sources)] = 1
     return mask
-
-
-def read_domain(domain: Any, n_inputs: int) -> Float[Tensor, "d 2"]:
-    """One (low, high) for all inputs, or one pair for each.
-
-    Raises:
-        ConfigError: other shapes, or an interval that is empty or not finite.
-    """
-    try:
-        pairs = torch.as_tensor(domain, dtype=torch.float64).detach().cpu()
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"expected domain to be (low, high) or one pair for each input, got {domain!r}") from error
-    if pairs.shape == (2,):
-        pairs = pairs.repeat(n_inputs, 1)
-    if pairs.shape != (n_inputs, 2) or not pairs.isfinite().all() or not (pairs[:, 0] < pairs[:, 1]).all():
-        raise ConfigError(
-            f"expected domain to be (low, high) with low < high, or {n_inputs} such pairs, got {domain!r}"
-        )
-    return pairs
-
-
-def check_device(device: torch.device | str | None, dtype: torch.dtype) -> torch.device | None:
-    """The device, if it has the dtype.
-
-    Raises:
-        DtypeError: not float32 or float64, or MPS, which has no float64.
-    """
-    if dtype not in (torch.float32, torch.float64):
-        raise DtypeError(f"expected dtype torch.float64 or torch.float32, got {dtype}")
-    place = torch.device(device) if device is not None else None
-    if place is not None and place.type == "mps":
-        raise DtypeError("expected a device with float64, got mps, which has none; use cpu or cuda")
-    return place

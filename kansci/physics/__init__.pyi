@@ -1,2 +1,3 @@
 from . import domains as domains
+from . import exact as exact
 from . import pde as pde

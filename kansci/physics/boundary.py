@@ -64,9 +64,7 @@ def sample_faces(faces: Sequence[Face], n: int, method: str, seed: int) -> Bound
     """Exactly n points on the faces, in proportion to their measures."""
     measures = [face.measure for face in faces]
     if sum(measures) == 0:
-        raise DomainError(
-            "expected a region with a boundary, got an empty one: do its parts overlap as intended?"
-        )
+        raise DomainError("expected a region with a boundary, got an empty one: do its parts overlap as intended?")
     counts = apportion(n, measures)
     pieces = [
         Boundary(*face.sample(count, method, seed * len(faces) + label), torch.full((count,), label))

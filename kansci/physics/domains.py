@@ -97,9 +97,7 @@ class Box(Domain):
         faces = itertools.product(range(self.dimension), ("low", "high"))
         return join_boundaries([self.face(a, side, [*n[:a], *n[a + 1 :]], method, seed) for a, side in faces])
 
-    def face(
-        self, axis: int, side: Side, n: int | Sequence[int], method: Method = "sobol", seed: int = 0
-    ) -> Boundary:
+    def face(self, axis: int, side: Side, n: int | Sequence[int], method: Method = "sobol", seed: int = 0) -> Boundary:
         """Exactly n points on one face; opposite faces get the same points in the same order.
 
         Args:
@@ -115,8 +113,7 @@ class Box(Domain):
         check_sampling(method, seed)
         if axis not in range(self.dimension) or side not in ("low", "high"):
             raise ConfigError(
-                f"expected an axis from 0 to {self.dimension - 1} and side 'low' or 'high', "
-                f"got {axis!r} and {side!r}"
+                f"expected an axis from 0 to {self.dimension - 1} and side 'low' or 'high', got {axis!r} and {side!r}"
             )
         if isinstance(n, Sequence):
             check_counts(n, method, self.dimension - 1)
@@ -188,9 +185,7 @@ class Ball(Domain):
     def __post_init__(self) -> None:
         center = tuple(float(c) for c in self.center)
         if len(center) < 2:
-            raise DomainError(
-                f"expected a ball in 2 or more dimensions, got center {center}: use Box([(low, high)])"
-            )
+            raise DomainError(f"expected a ball in 2 or more dimensions, got center {center}: use Box([(low, high)])")
         if not (0 < self.radius < math.inf and all(map(math.isfinite, center))):
             raise DomainError(f"expected a finite center and radius > 0, got {center} and {self.radius}")
         object.__setattr__(self, "center", center)
@@ -229,9 +224,7 @@ class Ball(Domain):
         return [f"(1 - {' - '.join(self._squares(names))})"]
 
     def _outside_factors(self, names: Sequence[str], bounds: Sequence[tuple[float, float]]) -> list[str]:
-        farthest = math.hypot(
-            *(max(abs(end - c) for end in ends) for c, ends in zip(self.center, bounds, strict=True))
-        )
+        farthest = math.hypot(*(max(abs(end - c) for end in ends) for c, ends in zip(self.center, bounds, strict=True)))
         largest = (farthest / self.radius) ** 2 - 1
         return [f"({' + '.join(self._squares(names))} - 1)/{largest / 3:.6g}"]
 

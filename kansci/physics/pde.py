@@ -319,9 +319,7 @@ def periodic(
         if not derivatives:
             return jump
         direction = torch.nn.functional.normalize(points[1] - points[0], dim=1)
-        slope = (
-            direction * (select_output(high.gradient, output) - select_output(low.gradient, output))
-        ).sum(1)
+        slope = (direction * (select_output(high.gradient, output) - select_output(low.gradient, output))).sum(1)
         return torch.stack([jump, slope], dim=1)
 
     needs = "gradient" if derivatives else "value"

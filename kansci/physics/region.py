@@ -87,9 +87,7 @@ class Domain(ABC):
         """
         return self.signed_distance(x) <= 0
 
-    def interior(
-        self, n: int | Sequence[int], method: Method = "sobol", seed: int = 0
-    ) -> Float[Tensor, "n d"]:
+    def interior(self, n: int | Sequence[int], method: Method = "sobol", seed: int = 0) -> Float[Tensor, "n d"]:
         """Points strictly inside.
 
         Args:
@@ -110,9 +108,7 @@ class Domain(ABC):
         grid = stretch(unit_grid(n, method), self.bounds)
         inside = grid[self._signed_distance(grid) < 0]
         if len(inside) == 0:
-            raise DomainError(
-                f"expected grid points inside the region, got none of {tuple(n)}: refine the grid"
-            )
+            raise DomainError(f"expected grid points inside the region, got none of {tuple(n)}: refine the grid")
         return inside
 
     def boundary(self, n: int, method: Method = "sobol", seed: int = 0) -> Boundary:
@@ -223,8 +219,7 @@ class Combination(Domain):
     def __post_init__(self) -> None:
         if self.first.dimension != self.second.dimension:
             raise ShapeError(
-                "expected two regions of the same dimension, "
-                f"got {self.first.dimension} and {self.second.dimension}"
+                f"expected two regions of the same dimension, got {self.first.dimension} and {self.second.dimension}"
             )
 
     def _faces(self) -> tuple[Face, ...]:

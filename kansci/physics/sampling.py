@@ -91,9 +91,7 @@ def unit_chunks(d: int, method: str, seed: int, size: int) -> Iterator[Float[Ten
         yield torch.rand(size, d, dtype=torch.float64, generator=generator).clamp_min(0.5**53)
 
 
-def unit_points(
-    n: int | Sequence[int], sides: Sequence[float], method: str, seed: int
-) -> Float[Tensor, "n d"]:
+def unit_points(n: int | Sequence[int], sides: Sequence[float], method: str, seed: int) -> Float[Tensor, "n d"]:
     """Exactly n points in the unit cube, to be stretched to a box with the given sides.
 
     Counts along each axis may be given instead of n. Without sides the cube is a single point, repeated.

@@ -87,6 +87,39 @@ def sobol_points(model: MultKAN, n: int = 1024) -> Float[Tensor, "n d"]:
     return low + (high - low) * unit
 
 
-def to_array(values: Tensor) -> Float[np.ndarray, "..."]:
+def edge_strengths(seen: Trace, layer: int) -> Float[np.ndarray, "subnode in"]:
+    """Standard deviation of each edge of a layer relative to that of the subnode it leads to."""
+    edges, subnodes = _deviation(seen.edges[layer]), _deviation(seen.subnodes[layer])[:, None]
+    return np.divide(edges, subnodes, out=np.zeros_like(edges), where=subnodes > 0)
+
+
+def edge_curves(layer: KANLayer, nodes: Float[Tensor, "n in"], points: int) -> Float[np.ndarray, "subnode in p"]:
+    """Every edge at equidistant points over the range of its source node.
+
+    Where an edge is not finite it is NaN, and where it varies by rounding alone it is constant.
+    """
+    values = finite(nodes)
+    low, high = values.min(0).filled(0.0), values.max(0).filled(0.0)
+    x = torch.as_tensor(np.linspace(low, high, points), dtype=nodes.dtype, device=nodes.device)
+    curves = finite(edge_parts(layer, x).total)
+    rounding = 100 * torch.finfo(x.dtype).eps * np.abs(curves).max(0)
+    varies = curves.max(0) - curves.min(0) > rounding
+    return np.ma.where(varies, curves, curves.mean(0)).filled(np.nan).transpose(1, 2, 0)
+
+
+def is_identity(layer: KANLayer) -> Bool[np.ndarray, "subnode in"]:
+    """Which edges only pass the value of their source on."""
+    if layer.symbols is None:
+        return np.zeros((layer.config.out.n_subnodes, layer.config.n_in), dtype=bool)
+    a, b, c, d = layer.symbols.affine.detach().cpu().numpy().transpose(2, 0, 1)
+    passes = (np.array(layer.config.symbols) == "x") & (a * c == 1) & (c * b + d == 0)
+    return passes & has_symbol(layer) & ~has_spline(layer)
+
+
+def finite(values: Tensor) -> np.ma.MaskedArray:
     """The values as float64, masked where they are not finite."""
     return np.ma.masked_invalid(values.detach().double().cpu().numpy())
+
+
+def _deviation(values: Tensor) -> Float[np.ndarray, "..."]:
+    return np.ma.filled(finite(values).std(0), 0.0)

@@ -1,15 +1,15 @@
 """Where the parts of a network's picture lie: columns of nodes bottom to top, rows of boxes between them.
 
-All lengths are inches at the picture's own size. The boxes of a layer stand in the order of their sources, then of
-their targets, so the lines below them never cross. A row of many boxes is split in two, staggered, with the lines of
-one passing between the boxes of the other.
+The boxes of a layer stand in the order of their sources, then of their targets, so that the lines below
+them never cross. A row of many boxes is split in two, staggered, with the lines of one half passing between
+the boxes of the other. Lengths are inches at the picture's own size.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from kansci.config import Width
 
@@ -18,6 +18,9 @@ SLOT = 0.27  # width that a box would like to have
 CROWDED = 0.13  # slots narrower than this make a row split in two
 LARGEST_BOX = 0.42
 FILL = 0.8  # share of its slot that a box takes
+STEEPNESS = 0.3  # rise of the flattest line, relative to its run
+LOWEST, HIGHEST = 0.42, 1.1  # rise of a layer's lines
+TOGETHER = 0.8  # distance of the subnodes of a product, relative to others
 LIFT = 0.42  # from subnodes to their nodes
 
 
@@ -32,6 +35,7 @@ class Row:
         size: side of a box.
         below: lines from the source nodes to the boxes, three points each.
         above: lines from the boxes to the target subnodes, three points each.
+        top: height of the target subnodes.
     """
 
     targets: Int[np.ndarray, "e"]
@@ -40,6 +44,7 @@ class Row:
     size: float
     below: Float[np.ndarray, "e 3 2"]
     above: Float[np.ndarray, "e 3 2"]
+    top: float
 
 
 @dataclass(frozen=True)
@@ -51,28 +56,74 @@ class Layout:
         subnodes: for each column but the first, the subnode centers.
         rows: for each layer, its edges.
         width: from the left to the right border.
-        height: from the first column to the last.
     """
 
-    nodes: tuple[Float[np.ndarray, "node 2"], ...]
-    subnodes: tuple[Float[np.ndarray, "subnode 2"], ...]
+    nodes: tuple[Float[np.ndarray, "_ 2"], ...]
+    subnodes: tuple[Float[np.ndarray, "_ 2"], ...]
     rows: tuple[Row, ...]
     width: float
-    height: float
+
+    @property
+    def height(self) -> float:
+        """From the first column to the last."""
+        return float(self.nodes[-1][0, 1])
 
 
-def place_network(columns: Sequence[Width], edges: Sequence[Int[np.ndarray, "e 2"]]) -> Layout:
-    """Places for a network with these columns and, in each layer, these edges (target, source)."""
-    largest = max(max(map(len, edges)), *(column.n_subnodes for column in columns))
-    width = float(np.clip(SLOT * largest, NARROWEST, WIDEST))
-    fan = float(np.clip(0.13 * width, 0.5, 0.85))
-    nodes, subnodes, rows = [_place(_centers(columns[0], width), 0.0)], [], []
-    for column, pairs in zip(columns[1:], edges, strict=True):
-        below = nodes[-1]
-        size, offsets = _band(len(pairs), width)
-        bottom = below[0, 1] + fan
-        top = bottom + size + np.ptp(offsets, initial=0.0)
-        subnodes.append(_place(_centers(column, width), top + fan))
+def place_network(columns: Sequence[Width], edges: Sequence[Bool[np.ndarray, "_ _"]]) -> Layout:
+    """Places for a network with these columns and, in each layer, these edges."""
+    most = max(*(int(mask.sum()) for mask in edges), *(column.n_subnodes for column in columns))
+    width = float(np.clip(SLOT * most, NARROWEST, WIDEST))
+    nodes, subnodes, rows = [_points(_spread(columns[0], width), 0.0)], [], []
+    for column, mask in zip(columns[1:], edges, strict=True):
+        x = _spread(column, width)
+        rows.append(_place_row(mask, nodes[-1], x, width))
+        subnodes.append(_points(x, rows[-1].top))
         nodes.append(_place_nodes(column, subnodes[-1]))
-        rows.append(_place_row(pairs, below, subnodes[-1], size, offsets, width))
-    return Layout(tuple(nodes), tuple(subnodes), tuple(rows), width, nodes[-1][0, 1])
+    return Layout(tuple(nodes), tuple(subnodes), tuple(rows), width)
+
+
+def _spread(column: Width, width: float) -> Float[np.ndarray, "subnode"]:
+    """Subnodes from left to right, those of one product closer together than others."""
+    x = (np.arange(column.n_subnodes) + 0.5) * width / column.n_subnodes
+    for node in range(column.n_sum, column.n_nodes):
+        factors = list(column.subnodes(node))
+        x[factors] = x[factors].mean() + TOGETHER * (x[factors] - x[factors].mean())
+    return x
+
+
+def _place_row(
+    mask: Bool[np.ndarray, "subnode in"],
+    nodes: Float[np.ndarray, "in 2"],
+    subnodes: Float[np.ndarray, "subnode"],
+    width: float,
+) -> Row:
+    """Boxes side by side, and lines that run upright past the other boxes and straight beyond."""
+    sources, targets = np.nonzero(mask.T)
+    number = np.arange(len(sources))
+    slot = width / max(len(sources), 1)
+    levels = 2 if slot < CROWDED else 1
+    size = min(FILL * levels * slot, LARGEST_BOX)
+    x = slot * (number + 0.5)
+    floor = nodes[0, 1] + _rise(nodes[sources, 0] - x)
+    bottom = floor + number % levels * size / FILL
+    ceiling = floor + size + (levels - 1) * size / FILL
+    top = ceiling + _rise(subnodes[targets] - x)
+    below = np.stack([nodes[sources], _points(x, floor), _points(x, bottom)], 1)
+    above = np.stack([_points(x, bottom + size), _points(x, ceiling), _points(subnodes[targets], top)], 1)
+    return Row(targets, sources, _points(x, bottom + size / 2), size, below, above, top)
+
+
+def _rise(run: Float[np.ndarray, "e"]) -> float:
+    """Height of a fan of lines that run this far to the side."""
+    return float(np.clip(STEEPNESS * np.abs(run).max(initial=0.0), LOWEST, HIGHEST))
+
+
+def _place_nodes(column: Width, subnodes: Float[np.ndarray, "subnode 2"]) -> Float[np.ndarray, "node 2"]:
+    """Each node above the middle of its subnodes; in a column of sums nodes and subnodes are the same."""
+    centers = np.stack([subnodes[list(column.subnodes(node))].mean(0) for node in range(column.n_nodes)])
+    centers[:, 1] += LIFT if column.arities else 0.0
+    return centers
+
+
+def _points(x: Float[np.ndarray, "m"], y: float | Float[np.ndarray, "m"]) -> Float[np.ndarray, "m 2"]:
+    return np.stack(np.broadcast_arrays(x, y), -1)

@@ -1,19 +1,26 @@
-"""The look shared by all pictures: colors that the color-blind can tell apart, and new axes.
+"""The look that all pictures share: colors that the color-blind can tell apart, letters, new axes.
 
 References:
-    Okabe, Ito, Color Universal Design (2008), for the palette.
+    Okabe, Ito, Color Universal Design, 2008 (the palette).
 """
+
+from functools import cache
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.textpath import TextPath
 
-INK = "#24292f"
-GRAY = "#8c959f"
-PAPER = "#ffffff"
-SPLINE = "#0072b2"
-SYMBOLIC = "#d55e00"
-MIXED = "#a6478c"
+INK, GRAY, PAPER = "#24292f", "#8c959f", "#ffffff"
+SPLINE, SYMBOLIC, BOTH = "#0072b2", "#d55e00", "#a6478c"
+KINDS = {(False, False): GRAY, (True, False): SPLINE, (False, True): SYMBOLIC, (True, True): BOTH}
 PALETTE = (SPLINE, SYMBOLIC, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+POINTS_PER_INCH = 72.0
+
+
+@cache
+def text_length(text: str) -> float:
+    """Length of a text, relative to the size of its letters."""
+    return float(TextPath((0, 0), text, size=1).get_extents().width) if text.strip() else 0.0
 
 
 def new_axes(width: float, height: float) -> Axes:

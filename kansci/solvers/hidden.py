@@ -16,9 +16,9 @@ from kansci.nn.multkan import MultKAN
 from kansci.splines import uniform_knots
 from kansci.surgery.grid import move_knots
 
-
 MARGIN = 0.1
 NARROW = 0.4
+BEYOND = 1e-3
 
 
 class Reach(NamedTuple):
@@ -54,9 +54,7 @@ def escapes(model: nn.Module, reach: Reach) -> bool:
 
 def is_far(model: nn.Module, reach: Reach, factor: float = 3.0) -> bool:
     """Whether any node's activations spread over more than `factor` times its domain, or are not finite."""
-    return any(
-        not bool((high - low < factor * (b - a)).all()) for low, high, (a, b), _ in _spline_layers(model, reach)
-    )
+    return any(not bool((high - low < factor * (b - a)).all()) for low, high, (a, b), _ in _spline_layers(model, reach))
 
 
 def follow(model: nn.Module, reach: Reach, *, shrink: bool = False) -> float:
@@ -77,7 +75,7 @@ def follow(model: nn.Module, reach: Reach, *, shrink: bool = False) -> float:
                 layer.config.grid,
                 layer.config.k,
             )
-            worst = max(worst, move_knots(layer, knots))
+            worst = max(worst, move_knots(layer, knots, beyond=BEYOND))
     return worst
 
 
@@ -85,4 +83,6 @@ def _spline_layers(model: nn.Module, reach: Reach):
     if isinstance(model, MultKAN):
         for low, high, layer in zip(reach.low, reach.high, list(model.layers)[1:], strict=True):
             if layer.splines is not None:
-                yield low, high, layer.splines.domain, layer
+                used = (layer.splines.mask != 0).any(0)  # a source whose edges are all cut stays as it is
+                a, b = layer.splines.domain
+                yield torch.where(used, low, a), torch.where(used, high, b), (a, b), layer

@@ -1,17 +1,23 @@
 """Jacobians of jets with respect to all coefficients, as Khatri-Rao products.
 
-An edge is linear in its coefficients: phi^(q)(x) = sum_p coef_p B_p^(q)(x). So for any scalar r that depends on one
-point, dr / dcoef_p = sum_q (dr / dphi^(q)) B_p^(q)(x): the adjoint of the edge's curve, from one backward pass, times
-the basis that was needed to evaluate it. Rows of a residual depend on one point each, so one pass serves all rows.
+An edge is linear in its coefficients: phi^(q)(x) = sum_p coef_p B_p^(q)(x). So for any scalar r that depends
+on one point, dr / dcoef_p = sum_q (dr / dphi^(q)) B_p^(q)(x): the adjoint of the edge's curve, from one
+backward pass, times the basis that was needed to evaluate it. A layer of an MLP is linear in its weights in
+the same way, its sources in place of the basis. Rows of a residual depend on one point each, so one pass
+serves all rows.
 """
+
+from collections.abc import Iterator
+from typing import cast
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, vjp, vmap
 
-from kansci.jets import jet
-from kansci.nn.edges import EdgeBasis, SplineEdges, SymbolicEdges
+from kansci.jets import Jet, jet
+from kansci.nn.baselines import MLP
+from kansci.nn.edges import EdgeBasis, SplineEdges
 from kansci.nn.layer import Curves, KANLayer
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.unknowns import Unknowns
@@ -31,7 +37,11 @@ def pull_back(
     Returns:
         One row for each component and point, one column for each unknown.
     """
-    pull = _pull_back_kan if isinstance(unknowns.model, MultKAN) else _pull_back_any
+    pull = _pull_back_any
+    if isinstance(unknowns.model, MultKAN):
+        pull = _pull_back_kan
+    elif isinstance(unknowns.model, MLP):
+        pull = _pull_back_mlp
     return torch.stack([_active(rows, unknowns) for rows in pull(unknowns, x, needs, adjoints)])
 
 
@@ -41,7 +51,7 @@ def _active(rows: Tensor, unknowns: Unknowns) -> Tensor:
 
 @torch.enable_grad()
 def _pull_back_kan(unknowns: Unknowns, x: Tensor, needs: str, adjoints: Tensor) -> list[Tensor]:
-    model = unknowns.model
+    model = cast(MultKAN, unknowns.model)
     jet = model.lift(x, needs)
     tape: list[tuple[Tensor, Curves]] = []
     for layer in model.layers:
@@ -74,11 +84,20 @@ def _all_curves(curves: Curves) -> list[Tensor]:
     return curves.symbols if curves.splines is None else [curves.splines, *curves.symbols]
 
 
-def _write_layer(out, slices, prefix, layer: KANLayer, nodes: Tensor, curves: Curves, seeds) -> None:
-    if layer.splines is not None:
+def _write_layer(
+    out: Tensor,
+    slices: dict[str, slice],
+    prefix: str,
+    layer: KANLayer,
+    nodes: Tensor,
+    curves: Curves,
+    seeds: Iterator[Tensor],
+) -> None:
+    if layer.splines is not None and curves.basis is not None:
         adjoint = next(seeds)
         if f"{prefix}splines.coef" in slices:
-            _write_coefficients(out, slices[f"{prefix}splines.coef"].start, layer.splines, curves.basis, adjoint)
+            start = slices[f"{prefix}splines.coef"].start
+            _write_coefficients(out, start, layer.splines, curves.basis, adjoint)
         if f"{prefix}splines.scale_base" in slices:
             columns = torch.einsum("niq,niqo->noi", curves.basis.base, adjoint) * layer.splines.mask
             out[:, slices[f"{prefix}splines.scale_base"]] = columns.flatten(1)
@@ -99,6 +118,29 @@ def _write_coefficients(out: Tensor, start: int, edges: SplineEdges, basis: Edge
     edge = torch.arange(n_in, device=out.device)[:, None] + n_in * torch.arange(n_out, device=out.device)
     columns = start + edge[..., None] * n_coef + basis.columns[:, :, None, :]
     out.scatter_(1, columns.flatten(1), local.flatten(1))
+
+
+@torch.enable_grad()
+def _pull_back_mlp(unknowns: Unknowns, x: Tensor, needs: str, adjoints: Tensor) -> list[Tensor]:
+    model = cast(MLP, unknowns.model)
+    jet = model.lift(x, needs)
+    tape: list[tuple[Tensor, Tensor]] = []
+    for layer in model.layers:
+        sources = layer.activate(jet)
+        sums = _watch(layer.combine(sources).channels)
+        tape.append((sources.channels.detach(), sums))
+        jet = Jet(sums, jet.needs, jet.d)
+    rows = []
+    for adjoint in adjoints:
+        seeds = torch.autograd.grad(
+            jet.channels, [sums for _, sums in tape], adjoint, retain_graph=True, materialize_grads=True
+        )
+        columns = {}
+        for number, ((sources, _), seed) in enumerate(zip(tape, seeds, strict=True)):
+            columns[f"layers.{number}.weight"] = torch.einsum("nco,nci->noi", seed, sources).flatten(1)
+            columns[f"layers.{number}.bias"] = seed[:, 0]
+        rows.append(torch.cat([x.new_zeros(len(x), 0), *(columns[name] for name in unknowns.slices)], 1))
+    return rows
 
 
 def _pull_back_any(unknowns: Unknowns, x: Tensor, needs: str, adjoints: Tensor) -> list[Tensor]:

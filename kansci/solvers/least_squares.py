@@ -9,6 +9,7 @@ References:
     Transtrum, Sethna, Improvements to the Levenberg-Marquardt algorithm, arXiv:1201.5885.
 """
 
+import copy
 import logging
 import math
 import time
@@ -22,11 +23,11 @@ from kansci.solvers.hidden import escapes, follow, is_far
 from kansci.solvers.normal import Linearization, Pinned
 from kansci.solvers.system import Evaluation, System
 
-
 logger = logging.getLogger(__name__)
 
-RAISE, LOWER = 3.0, 2.0
-SMALLEST_DAMPING, LARGEST_DAMPING = 1e-20, 1e16
+RAISE, LOWER, EASE = 3.0, 2.0, 5.0
+SMALLEST_DAMPING, LARGEST_DAMPING = 1e-20, 1e8
+JUMP, PATIENCE = 1.5, 2
 PROBE = 0.1
 BEND = 2.0
 
@@ -36,7 +37,7 @@ class Control:
     """When to stop, and whom to tell.
 
     Attributes:
-        steps: largest number of accepted steps.
+        steps: largest number of steps, those in which grids grow included.
         deadline: value of `time.perf_counter` at which to stop, or infinity.
         tolerance: stop when ten steps lower the loss by less than this fraction.
         report: called after each accepted step; stops the solve by returning True.
@@ -71,9 +72,8 @@ def levenberg_marquardt(
         found, damping = _descend(system, current, local, damping, control)
         if found is None:
             return current, damping, "stalled"
-        if found.loss < current.loss:
-            taken += 1
-            losses.append(found.loss)
+        taken += 1
+        losses = [*losses, found.loss] if found.loss < current.loss else [found.loss]
         current = found
         if control.report(current, damping):
             return current, damping, "interrupted"
@@ -87,14 +87,21 @@ def levenberg_marquardt(
 def _descend(
     system: System, current: Evaluation, local: Linearization, damping: float, control: Control
 ) -> tuple[Evaluation | None, float]:
-    """A lower point, or the same function on grids that have grown; None if there is neither."""
+    """A lower point, or the same function on grids that have grown; None if there is neither.
+
+    Grids that cannot grow without raising the loss are left alone if slightly shorter steps stay within them.
+    """
+    escapes, start = 0, damping
     while damping < LARGEST_DAMPING:
         trial = _trial(system, current, local, damping, control)
         if trial is not None and math.isfinite(trial.loss):
             if _escapes(system, trial):
-                return _grow(system, current, trial), damping
-            if trial.loss < current.loss:
-                return trial, max(damping / LOWER, SMALLEST_DAMPING)
+                grown = _grow(system, current, trial, JUMP * current.loss if escapes < PATIENCE else math.inf)
+                if grown is not None:
+                    return grown, damping
+                escapes += 1
+            elif trial.loss < current.loss:
+                return trial, max(damping / (EASE if damping == start else LOWER), SMALLEST_DAMPING)
         damping *= RAISE
     return None, damping
 
@@ -125,14 +132,19 @@ def _escapes(system: System, trial: Evaluation) -> bool:
     return any(escapes(system.models[name].model, own) for name, own in trial.reach.items())
 
 
-def _grow(system: System, current: Evaluation, trial: Evaluation) -> Evaluation:
-    """The current function on grids wide enough for the trial."""
+def _grow(system: System, current: Evaluation, trial: Evaluation, limit: float) -> Evaluation | None:
+    """The current function on grids wide enough for the trial, or None and no change if its loss exceeds a limit."""
     system.write(current.vector)
+    narrow = {name: copy.deepcopy(unknowns.model) for name, unknowns in system.models.items()}
     for name, own in current.reach.items():
         follow(system.models[name].model, own.join(trial.reach[name]))
     grown = system.evaluate(system.read(current.vector[system.size - len(system.scalars) :]))
-    logger.debug("grids grew: loss %.3e -> %.3e", current.loss, grown.loss)
-    return grown
+    if grown.loss <= limit:
+        logger.debug("grids grew: loss %.3e -> %.3e", current.loss, grown.loss)
+        return grown
+    for name, model in narrow.items():
+        system.models[name].model = model
+    return None
 
 
 def _clip(vector: Tensor, control: Control) -> Tensor:

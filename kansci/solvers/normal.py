@@ -9,7 +9,6 @@ from torch import Tensor
 
 from kansci.solvers.system import Evaluation, System
 
-
 COLUMNS = 128
 FLOOR = 1e-12
 

@@ -1,7 +1,7 @@
 """What a user hands to `solve`, checked once and brought to one form."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 

@@ -1,5 +1,6 @@
 """Residual: one term of a problem, a function of jets at points that a solution makes zero."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -7,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kansci.errors import ConfigError, DataError, ShapeError
+from kansci.errors import ConfigError, DataError, DtypeError, ShapeError
 from kansci.jets import check_needs
-
+from kansci.nn.arguments import check_finite
 
 Points = Tensor | tuple[Tensor, ...]
 
@@ -22,14 +23,22 @@ class Residual:
 
     Attributes:
         function: returns (n,) or (n, r); row i may depend on point i only. `jet` holds the model's values and
-            derivatives; it is a tuple of jets where `points` is a tuple, a dict where the problem has several models.
-            `targets` is passed where the term has them, `parameters` (name to 0-d tensor) where the problem has them.
-        points: (n, d), or a tuple of equally long tensors.
+            derivatives; it is a tuple of jets where `points` is a tuple, and each is a dict where the problem
+            has several models. `targets` is passed where the term has them, `parameters` (name to 0-d tensor)
+            where the problem has them.
+        points: (n, d), or a tuple of equally long tensors, in raw units.
         needs: level of derivatives: "value", "gradient", "laplacian", "diagonal" or "hessian".
-        weight: one number, or one for each point.
+        weight: one number, or one for each point (n,); not negative.
         targets: (n, ...) or a tuple of them.
-        noise: standard deviation of the residual where it is a measurement; None for an equation.
+        noise: standard deviation of the residual where it is a measurement, one number or (n,); None for an
+            equation.
         name: what the history calls the term.
+
+    Raises:
+        ShapeError: points or targets are no such tensors, or their lengths differ.
+        DtypeError: points are not floating point numbers.
+        DataError: there are no points, or points or targets are not finite.
+        ConfigError: `needs` is not a level, or weight or noise is negative or not finite.
 
     Example:
         >>> import torch
@@ -49,22 +58,52 @@ class Residual:
     def __post_init__(self) -> None:
         """Refuse points, targets or weights that do not fit together or are not finite."""
         check_needs(self.needs)
-        label = f"residual {self.name!r}" if self.name else "residual"
+        self._check_points()
+        for targets in self.target_sets:
+            if not isinstance(targets, Tensor) or targets.ndim == 0:
+                raise ShapeError(
+                    f"{self._label}: expected targets of shape (n, ...) or a tuple of them, got {_describe(targets)}"
+                )
+            check_finite(targets, f"{self._label}: targets")
+        self._check_scale("weight", self.weight)
+        if self.noise is not None:
+            self._check_scale("noise", self.noise)
+            if (torch.as_tensor(self.noise) == 0).any():
+                raise ConfigError(f"{self._label}: expected a noise above 0, got 0; equations have noise=None")
+        self._check_lengths()
+
+    def _check_points(self) -> None:
+        if not self.point_sets:
+            raise DataError(f"{self._label}: expected points, got an empty tuple")
         for points in self.point_sets:
             if not isinstance(points, Tensor) or points.ndim != 2:
-                raise ShapeError(f"{label}: expected points of shape (n, d), got {_describe(points)}")
-            if len(points) == 0:
-                raise DataError(f"{label}: expected at least one point, got none")
-            check_finite(points, f"{label}: points")
-        lengths = {len(points) for points in self.point_sets}
-        for extra in (*self.target_sets, self.weight):
-            if isinstance(extra, Tensor) and extra.ndim:
-                lengths.add(len(extra))
-                check_finite(extra, f"{label}: targets and weights")
-        if len(lengths) > 1:
-            raise ShapeError(f"{label}: expected points, targets and weights of equal length, got {sorted(lengths)}")
-        if (torch.as_tensor(self.weight) < 0).any() or not torch.as_tensor(self.weight).isfinite().all():
-            raise ConfigError(f"{label}: expected weights that are finite and not negative, got {self.weight}")
+                raise ShapeError(
+                    f"{self._label}: expected points as a tensor of shape (n, d), got {_describe(points)}; "
+                    "put one point in a row"
+                )
+            if not points.is_floating_point():
+                raise DtypeError(f"{self._label}: expected points of a float dtype, got {points.dtype}")
+            check_finite(points, f"{self._label}: points")
+
+    def _check_scale(self, name: str, value: Any) -> None:
+        known = isinstance(value, float | int | Tensor) and torch.as_tensor(value).ndim < 2
+        values = torch.as_tensor(value if known else math.nan)
+        if not values.isfinite().all() or (values < 0).any():
+            raise ConfigError(
+                f"{self._label}: expected {name} to be one number or (n,), finite and not negative, got {value!r}"
+            )
+
+    def _check_lengths(self) -> None:
+        tensors = (*self.point_sets, *self.target_sets, self.weight, self.noise)
+        lengths = [len(tensor) for tensor in tensors if isinstance(tensor, Tensor) and tensor.ndim]
+        if len(set(lengths)) > 1:
+            raise ShapeError(
+                f"{self._label}: expected points, targets, weights and noise of equal length, got {lengths}"
+            )
+
+    @property
+    def _label(self) -> str:
+        return f"residual {self.name!r}" if self.name else "residual"
 
     @property
     def point_sets(self) -> tuple[Tensor, ...]:
@@ -84,7 +123,18 @@ class Residual:
         return len(self.point_sets[0])
 
     def __call__(self, jets: Any, parameters: dict[str, Tensor] | None = None) -> Tensor:
-        """Residuals (n, r) from one jet for each point set (each a dict, with several models)."""
+        """Residuals from jets.
+
+        Args:
+            jets: one jet for each point set (each a dict of jets, with several models).
+            parameters: the free scalars of the problem by name, if it has any.
+
+        Returns:
+            The residuals (n, r), not weighted.
+
+        Raises:
+            ShapeError: the function returns something else than (n,) or (n, r).
+        """
         arguments = [jets if isinstance(self.points, tuple) else jets[0], self.points]
         if self.targets is not None:
             arguments.append(self.targets)
@@ -93,18 +143,10 @@ class Residual:
         values = self.function(*arguments)
         if not isinstance(values, Tensor) or values.ndim not in (1, 2) or len(values) != self.size:
             raise ShapeError(
-                f"residual {self.name or ''}: expected its function to return ({self.size},) or ({self.size}, r), "
+                f"{self._label}: expected its function to return ({self.size},) or ({self.size}, r), "
                 f"got {_describe(values)}"
             )
         return values[:, None] if values.ndim == 1 else values
-
-
-def check_finite(values: Tensor, label: str) -> None:
-    """Raise DataError naming the rows that are not finite."""
-    bad = (~values.isfinite()).reshape(len(values), -1).any(1).nonzero().flatten().tolist()
-    if bad:
-        shown = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
-        raise DataError(f"{label}: expected finite numbers, got NaN or infinity in {len(bad)} rows: {shown}")
 
 
 def _describe(value: object) -> str:

@@ -60,21 +60,30 @@ class History:
     @classmethod
     def of(cls, steps: Sequence[Step]) -> "History":
         """Columns from rows."""
-        columns = {name: np.array([getattr(s, name) for s in steps]) for name in ("step", "stage", "seconds", "loss")}
+        kinds = {"step": int, "stage": int, "seconds": float, "loss": float, "damping": float}
+        columns = {name: np.array([getattr(s, name) for s in steps], dtype=kind) for name, kind in kinds.items()}
         names = steps[0].terms if steps else {}
         terms = {name: np.array([s.terms[name] for s in steps]) for name in names}
-        return cls(**columns, terms=terms, damping=np.array([s.damping for s in steps]))
+        return cls(**columns, terms=terms)
 
     def rows(self) -> list[dict[str, float]]:
         """One record a step, e.g. for a data frame."""
-        columns = {"step": self.step, "stage": self.stage, "seconds": self.seconds, "loss": self.loss, **self.terms}
+        columns = {
+            "step": self.step,
+            "stage": self.stage,
+            "seconds": self.seconds,
+            "loss": self.loss,
+            **self.terms,
+        }
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def __repr__(self) -> str:
         """How many steps, and the loss at both ends."""
         if not len(self.step):
             return "History(no steps)"
-        return f"History({self.step[-1]} steps, {self.seconds[-1]:.1f} s, loss {self.loss[0]:.2e} -> {self.loss[-1]:.2e})"
+        return (
+            f"History({self.step[-1]} steps, {self.seconds[-1]:.1f} s, loss {self.loss[0]:.2e} -> {self.loss[-1]:.2e})"
+        )
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 from tqdm import tqdm
 
 from kansci.errors import ConfigError
 from kansci.nn.multkan import MultKAN
-from kansci.solvers.hidden import follow
+from kansci.solvers.error import estimate_error
+from kansci.solvers.hidden import Reach, follow
 from kansci.solvers.interrupt import Interrupt
 from kansci.solvers.least_squares import Control, levenberg_marquardt
 from kansci.solvers.problem import Parameter, Problem, check_rows
@@ -23,7 +23,6 @@ from kansci.solvers.uncertainty import standard_errors
 from kansci.solvers.unknowns import Unknowns
 from kansci.surgery.grid import refine
 
-
 logger = logging.getLogger(__name__)
 
 METHODS = {"lm": levenberg_marquardt}
@@ -31,6 +30,7 @@ START_DAMPING = 1e-3
 STAGE_DAMPING = 1e-6
 TOLERANCE = 1e-3
 STAGE_TOLERANCE = 0.3
+LOSS_JUMP = 2.0
 
 
 Callback = Callable[[Step], Any]
@@ -51,6 +51,7 @@ def solve(
     memory: float = 1e9,
     progress: bool = True,
     seed: int = 0,
+    fresh: Sequence[Residual] | None = None,
 ) -> Solution:
     r"""Minimize a sum of squared residuals over the parameters of models and free scalars.
 
@@ -71,6 +72,7 @@ def solve(
         memory: bytes that may be spent on a Jacobian.
         progress: whether to show a progress bar.
         seed: of the random rows on which the terms are checked.
+        fresh: the same terms on other points, from which the error of the solution is estimated.
 
     Returns:
         The solution. Ctrl-C returns the best so far with status "interrupted".
@@ -92,7 +94,8 @@ def solve(
     if method not in METHODS:
         raise ConfigError(f"expected method to be one of {', '.join(METHODS)}, got {method!r}")
     problem = Problem.read(model, residuals, parameters)
-    run = _Run(problem, steps, tolerance, callback, memory, progress, seed, Clock(seconds))
+    other = Problem.read(model, fresh, parameters).terms if fresh else ()
+    run = _Run(problem, other, steps, tolerance, callback, memory, progress, seed, Clock(seconds))
     return run.solve(METHODS[method], _stages(problem.models, grids))
 
 
@@ -100,7 +103,8 @@ def _stages(models: dict[str, nn.Module], grids: Sequence[int] | None) -> list[i
     """The grid of each stage, None for the models' own."""
     if grids is None:
         return [None]
-    own = {layer.config.grid for model in models.values() if isinstance(model, MultKAN) for layer in model.layers}
+    networks = [model for model in models.values() if isinstance(model, MultKAN)]
+    own = {layer.config.grid for model in networks for layer in model.layers if layer.splines is not None}
     chain = [*sorted(own), *grids]
     nested = len(own) == 1 and all(b % a == 0 for a, b in zip(chain, grids, strict=False))
     if not grids or not nested or list(grids) != sorted(set(grids)):
@@ -116,6 +120,7 @@ class _Run:
     """One solve: the stages of grids, and what is recorded on the way."""
 
     problem: Problem
+    fresh: tuple[Residual, ...]
     steps: int
     tolerance: float | None
     callback: Callback | None
@@ -136,7 +141,7 @@ class _Run:
                 if grid is not None:
                     system, at = self._refined(system, at, grid)
                 label = f"stage {number + 1} of {len(stages)}"
-                with tqdm(total=self.steps, disable=not self.progress, desc=label, leave=False) as bar:
+                with tqdm(total=self.steps, disable=None if self.progress else True, desc=label, leave=False) as bar:
                     report = self._report(history, number, interrupt, bar)
                     control = self._control(report, last=number == len(stages) - 1)
                     at, damping, status = method(system, at, control, damping)
@@ -149,17 +154,14 @@ class _Run:
         return System(self.problem.terms, models, tuple(self.problem.scalars), self.problem.single)
 
     def _refined(self, system: System, at: Evaluation, grid: int) -> tuple[System, Evaluation]:
-        """The same functions on finer grids, after grids that have become too wide were fitted again."""
+        """The same functions on finer grids, narrowed to what the activations use where that costs nothing."""
         system.write(at.vector)
-        models = {}
-        for name, unknowns in system.models.items():
-            model = unknowns.model
-            if isinstance(model, MultKAN):
-                follow(model, at.reach[name], shrink=True)
-                model = refine(model, grid)
-            models[name] = Unknowns(model, list(unknowns.slices))
-        finer = self._system(models)
-        return finer, finer.evaluate(finer.read(at.vector[system.size - len(system.scalars) :]))
+        scalars = at.vector[system.size - len(system.scalars) :]
+        finer = self._system({name: _refine(unknowns, grid) for name, unknowns in system.models.items()})
+        exact = finer.evaluate(finer.read(scalars))
+        narrow = self._system({name: _narrow(unknowns, exact.reach[name]) for name, unknowns in finer.models.items()})
+        narrowed = narrow.evaluate(narrow.read(scalars))
+        return (narrow, narrowed) if narrowed.loss < LOSS_JUMP * exact.loss else (finer, exact)
 
     def _control(self, report: Callable[[Evaluation, float], bool], *, last: bool) -> Control:
         tolerance = self.tolerance if self.tolerance is not None else TOLERANCE if last else STAGE_TOLERANCE
@@ -182,12 +184,22 @@ class _Run:
         values = {name: float(value) for name, value in system.parameters(at.vector).items()}
         errors = standard_errors(system, at)
         estimates = {name: Estimate(value, error) for (name, value), error in zip(values.items(), errors, strict=True)}
-        models = {
-            name: _returned(unknowns, self.problem.models[name]) for name, unknowns in system.models.items()
-        }
+        models = {name: _returned(unknowns, self.problem.models[name]) for name, unknowns in system.models.items()}
         model = models[""] if self.problem.single else models
         logger.info("solve ended: %s after %d steps, loss %.3e", status, len(history), at.loss)
-        return Solution(model, History.of(history), status, estimates)
+        error = estimate_error(system, at, self.fresh, self.memory) if self.fresh else None
+        return Solution(model, History.of(history), status, estimates, error)
+
+
+def _refine(unknowns: Unknowns, grid: int) -> Unknowns:
+    model = unknowns.model
+    return Unknowns(refine(model, grid) if isinstance(model, MultKAN) else model, list(unknowns.slices))
+
+
+def _narrow(unknowns: Unknowns, reach: Reach) -> Unknowns:
+    narrowed = Unknowns(unknowns.model, list(unknowns.slices))
+    follow(narrowed.model, reach, shrink=True)
+    return narrowed
 
 
 def _returned(unknowns: Unknowns, original: nn.Module) -> nn.Module:

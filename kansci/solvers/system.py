@@ -86,12 +86,8 @@ class System:
         """Weighted residuals at a vector."""
         self.write(vector)
         reach: dict[str, Reach] = {}
-        jets = [
-            [self._jets(points, term.needs, reach) for points in term.point_sets] for term in self.terms
-        ]
-        rows = [
-            self.rows(term, own, self.parameters(vector)) for term, own in zip(self.terms, jets, strict=True)
-        ]
+        jets = [[self._jets(points, term.needs, reach) for points in term.point_sets] for term in self.terms]
+        rows = [self.rows(term, own, self.parameters(vector)) for term, own in zip(self.terms, jets, strict=True)]
         losses = [float(own.square().sum()) for own in rows]
         return Evaluation(vector, rows, jets, reach, losses, sum(losses))
 
@@ -152,7 +148,9 @@ class System:
         values = self.parameters(vector)
         columns = []
         for name in self.scalars:
-            tangents = {other: torch.ones_like(v) if other == name else torch.zeros_like(v) for other, v in values.items()}
+            tangents = {
+                other: torch.ones_like(v) if other == name else torch.zeros_like(v) for other, v in values.items()
+            }
             columns.append(jvp(lambda p: self.rows(term, jets, p), (values,), (tangents,))[1])
         first = jets[0][next(iter(jets[0]))].channels
         return torch.stack(columns, -1) if columns else first.new_zeros(1, 1, 0)

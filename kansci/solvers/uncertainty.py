@@ -15,7 +15,6 @@ from torch import Tensor
 from kansci.solvers.normal import add_gram
 from kansci.solvers.system import Evaluation, System
 
-
 RANK_TOLERANCE = 1e-12
 VISIBLE = 1e-6
 

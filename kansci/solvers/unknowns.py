@@ -71,4 +71,3 @@ class Unknowns:
             whole[self.active] = vector
         for name, place in self.slices.items():
             tensors[name].copy_(whole[place].view(tensors[name].shape))
-

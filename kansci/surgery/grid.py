@@ -1,26 +1,28 @@
 """Grids of a model: exact refinement, projection to other knots, knots that follow the data.
 
-Refinement to a multiple of the grid is knot insertion and keeps the function to rounding. Everything else that moves
-knots is an L2 projection, whose relative error is returned, so that callers can refuse it.
+Refinement to a multiple of the grid is knot insertion and keeps the function to rounding. All else that moves
+knots is an L2 projection, which is refused where its relative error exceeds a tolerance.
 
 References:
-    Cohen, Lyche, Riesenfeld, Computer Graphics and Image Processing 14 (1980) 87 (knot insertion by blossoms).
+    Cohen, Lyche, Riesenfeld, Computer Graphics and Image Processing 14 (1980) 87 (knot insertion).
 """
 
 import copy
 import logging
 from dataclasses import replace
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kansci.errors import ConfigError, ShapeError
+from kansci.config import LayerConfig
+from kansci.errors import ConfigError
+from kansci.nn.arguments import check_finite
 from kansci.nn.edges import SplineEdges
 from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN, spread
-from kansci.splines import domain_of, evaluate_basis, extend_grid, insertion_matrix, uniform_knots
-
+from kansci.splines import extend_grid, insertion_matrix, uniform_knots
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +30,8 @@ logger = logging.getLogger(__name__)
 def refine(model: MultKAN, grid: int, *, tolerance: float = 1e-2) -> MultKAN:
     """The same function with `grid` intervals on every spline edge.
 
-    To a multiple of the present grid this is knot insertion: exact to rounding, no data needed. To another number it
-    is an L2 projection.
+    To a multiple of the present grid this is knot insertion: exact to rounding, no data needed. To another
+    number it is an L2 projection.
 
     Args:
         model: left unchanged.
@@ -40,7 +42,7 @@ def refine(model: MultKAN, grid: int, *, tolerance: float = 1e-2) -> MultKAN:
         A new model.
 
     Raises:
-        ConfigError: the projection error exceeds `tolerance`.
+        ConfigError: `grid` is not a number of intervals, or the projection error exceeds `tolerance`.
 
     Example:
         >>> model = MultKAN([2, 3, 1], grid=5)
@@ -53,73 +55,124 @@ def refine(model: MultKAN, grid: int, *, tolerance: float = 1e-2) -> MultKAN:
         if layer.splines is not None:
             old = layer.splines
             config = replace(layer.config, grid=grid)
-            if grid % layer.config.grid == 0 and (layer.config.uniform or grid == layer.config.grid):
-                low, high = old.domain
-                knots = uniform_knots(low, high, grid, config.k) if config.uniform else old.knots.clone()
+            knots = _spaced_like(old, grid)
+            if grid % old.config.grid == 0:
                 _install(layer, config, knots, _insert(old, knots))
             else:
-                low, high = old.domain
-                error = move_knots(layer, uniform_knots(low, high, grid, config.k), grid=grid)
+                error = move_knots(layer, knots, grid=grid, uniform=config.uniform)
                 _refuse(error, tolerance, f"refining from {old.config.grid} to {grid} intervals")
     return refined
 
 
 def adapt_grid(
-    model: MultKAN, x: Float[Tensor, "n d"], *, uniformity: float = 0.5, margin: float = 0.05, tolerance: float = 1e-2
+    model: MultKAN,
+    x: Float[Tensor, "n d"],
+    *,
+    uniformity: float = 0.5,
+    margin: float = 0.05,
+    tolerance: float = 1e-2,
 ) -> MultKAN:
     """Move the knots of every spline edge to where the data are.
 
-    The new grid is a blend of equidistant points over the range of the activations and of their quantiles. Each edge
-    is projected onto the new splines; periodic inputs keep their grid.
+    The new grid is a blend of equidistant points over the range of the activations and of their quantiles.
+    Each edge is projected onto the new splines. Periodic inputs, and sources that hardly vary, keep their
+    domain.
 
     Args:
         model: left unchanged.
         x: points whose activations the grids follow.
         uniformity: 1 for equidistant knots, 0 for quantiles.
         margin: share of the range added on each side.
-        tolerance: largest relative error of a projected edge, measured where the activations lie.
+        tolerance: largest error of a projected edge on its new domain, relative to the edge's variation.
 
     Returns:
         A new model with the same number of intervals.
 
     Raises:
-        ConfigError: an error exceeds `tolerance`, or `uniformity` is not within 0 and 1.
+        ConfigError: an error exceeds `tolerance`, `uniformity` is not in [0, 1], or `margin` is negative.
+        ShapeError: x is not (n, d) for this model.
+        DataError: x is empty or not finite.
+
+    Example:
+        >>> model = MultKAN([1, 1], grid=10)
+        >>> adapted = adapt_grid(model, torch.linspace(0, 0.5, 100, dtype=torch.float64)[:, None], margin=0.0)
+        >>> low, high = adapted.domain
+        >>> low.item(), high.item()
+        (0.0, 0.5)
     """
     if not 0 <= uniformity <= 1:
-        raise ConfigError(f"expected uniformity between 0 (quantiles) and 1 (equidistant), got {uniformity}")
+        raise ConfigError(
+            f"expected uniformity between 0 (quantiles) and 1 (equidistant), got {uniformity}; 0.5 is usual"
+        )
+    if not margin >= 0:
+        raise ConfigError(f"expected a margin of 0 or more, got {margin}; 0.05 is usual")
     adapted = copy.deepcopy(model)
     with torch.no_grad():
-        nodes = x if model.features is None else model.features(x)
+        nodes = model.lift(x, "value").value
+        check_finite(x, "x")
         for layer, original in zip(adapted.layers, model.layers, strict=True):
             if layer.splines is not None:
-                grid = _grid_of_samples(nodes, layer.config.grid, uniformity, margin)
+                grid = _grid_of_samples(layer.splines, nodes, uniformity, margin)
                 error = move_knots(layer, extend_grid(grid, layer.config.k), uniform=uniformity == 1)
                 _refuse(error, tolerance, "adapting the grid to the data")
             nodes = original(nodes)
     return adapted
 
 
-def _grid_of_samples(nodes: Tensor, grid: int, uniformity: float, margin: float) -> Tensor:
+def _spaced_like(edges: SplineEdges, grid: int) -> Tensor:
+    """Knots with another number of intervals, spaced as the present ones are."""
+    k = edges.config.k
+    if edges.config.uniform:
+        return uniform_knots(*edges.domain, grid, k)
+    old = edges.knots[:, k : edges.knots.shape[1] - k]
+    place = torch.arange(grid + 1, device=old.device) * edges.config.grid
+    left = (place // grid).clamp(max=edges.config.grid - 1)
+    share = (place - left * grid).to(old.dtype) / grid
+    return extend_grid(torch.lerp(old[:, left], old[:, left + 1], share), k)
+
+
+def _grid_of_samples(edges: SplineEdges, nodes: Tensor, uniformity: float, margin: float) -> Tensor:
     low, high = spread(nodes, margin)
-    share = torch.linspace(0, 1, grid + 1, dtype=nodes.dtype, device=nodes.device)
+    old_low, old_high = edges.domain
+    constant = nodes.amax(0) - nodes.amin(0) < 1e-3 * (old_high - old_low)
+    low, high = torch.where(constant, old_low, low), torch.where(constant, old_high, high)
+    share = torch.linspace(0, 1, edges.config.grid + 1, dtype=nodes.dtype, device=nodes.device)
     even = torch.lerp(low[:, None], high[:, None], share)
-    quantiles = torch.quantile(nodes, share, dim=0).T
+    quantiles = nodes.sort(0).values[(share * (len(nodes) - 1)).round().long()].T
     quantiles = torch.cat([low[:, None], quantiles[:, 1:-1], high[:, None]], 1)
+    quantiles = torch.where(constant[:, None], even, quantiles)
     return torch.lerp(quantiles, even, max(uniformity, 1e-3))
 
 
 @torch.no_grad()
 def move_knots(
-    layer: KANLayer, knots: Float[Tensor, "in t"], *, grid: int | None = None, uniform: bool = True
+    layer: KANLayer,
+    knots: Float[Tensor, "in t"],
+    *,
+    grid: int | None = None,
+    uniform: bool = True,
+    beyond: float = 1.0,
 ) -> float:
-    """Project the spline edges of a layer onto other knots, in place.
+    """Project the spline edges of a layer onto other knots, in place; periodic inputs keep their domain.
+
+    Args:
+        layer: the layer that is changed.
+        knots: extended knots, one row for each source.
+        grid: their number of intervals, where it changes.
+        uniform: whether they are equidistant.
+        beyond: weight of the fit where the old edges are continued linearly; a small one lets smooth edges
+            continue smoothly, and keeps them exact where they were meant.
 
     Returns:
-        The largest error of an edge relative to its own root mean square about its mean.
+        The largest root mean square error of an edge, relative to its standard deviation or a thousandth of
+        the largest one; errors count with the weight of the fit.
+
+    Raises:
+        ConfigError: the layer has no spline edges.
     """
     old = layer.splines
     if old is None:
-        raise ConfigError("the layer has no spline edges")
+        raise ConfigError("expected a layer with spline edges, got one that has symbolic edges only")
     config = replace(layer.config, grid=grid or layer.config.grid, uniform=uniform)
     kept = torch.zeros(config.n_in, 1, dtype=torch.bool, device=knots.device)
     kept[list(config.periodic)] = True
@@ -130,13 +183,21 @@ def move_knots(
         knots = torch.where(kept, uniform_knots(low, high, config.grid, config.k), knots)
     x = _sample(knots, config.k)
     wanted = old.edge_values(x)
-    _install(layer, config, knots, torch.zeros(*old.coef.shape[:2], config.n_coef, dtype=old.coef.dtype))
-    new = layer.splines
-    residual = (wanted - new.edge_values(x)) / torch.where(old.mask == 0, 1.0, old.mask * old.scale_spline)
-    new.coef.copy_(_project(new, x, residual))
-    error = (new.edge_values(x) - wanted).square().mean(0).sqrt()
-    size = (wanted - wanted.mean(0)).square().mean(0).sqrt()
-    return float((error / size.clamp(min=1e-3 * size.max().clamp(min=1e-300))).max())
+    new = _install(layer, config, knots, old.coef.new_zeros(*old.coef.shape[:2], config.n_coef))
+    scale = old.mask * old.scale_spline
+    residual = (wanted - new.edge_values(x)) / torch.where(scale == 0, 1, scale)
+    low, high = old.domain
+    weight = torch.where((x < low) | (x > high), beyond, 1.0).to(x.dtype)
+    new.coef.copy_(_project(new, x, residual, weight))
+    return _relative_error((new.edge_values(x) - wanted) * weight[:, None], wanted)
+
+
+def _relative_error(error: Tensor, wanted: Tensor) -> float:
+    error = error.square().mean(0).sqrt()
+    deviation = wanted.std(0, correction=0)
+    limits = torch.finfo(wanted.dtype)
+    floor = 1e-3 * deviation.max() + limits.eps**0.5 * wanted.abs().max() + limits.tiny
+    return float((error / deviation.clamp(min=floor)).max())
 
 
 def _sample(knots: Tensor, k: int) -> Tensor:
@@ -147,12 +208,14 @@ def _sample(knots: Tensor, k: int) -> Tensor:
     return torch.lerp(grid[:, :-1, None], grid[:, 1:, None], share).flatten(1).T
 
 
-def _project(edges: SplineEdges, x: Tensor, values: Tensor) -> Tensor:
-    """Least squares coefficients (subnode, in, coef) of values (n, subnode, in)."""
+def _project(edges: SplineEdges, x: Tensor, values: Tensor, weight: Tensor) -> Tensor:
+    """Least squares coefficients (subnode, in, coef) of values (n, subnode, in) with weights (n, in)."""
     basis = edges.basis(x, 1)
     dense = x.new_zeros(*x.shape, edges.config.n_coef).scatter(2, basis.columns, basis.values[:, :, 0])
-    solution = torch.linalg.lstsq(dense.transpose(0, 1), values.permute(2, 0, 1), driver="gelsd").solution
-    return solution.permute(2, 0, 1)
+    dense, values = dense * weight[..., None], values * weight[:, None]
+    matrix, right = dense.transpose(0, 1).cpu(), values.permute(2, 0, 1).cpu()
+    solution = torch.linalg.lstsq(matrix, right, driver="gelsd").solution  # rank deficient on periodic inputs
+    return solution.permute(2, 0, 1).to(values.device)
 
 
 def _insert(old: SplineEdges, knots: Tensor) -> Tensor:
@@ -164,14 +227,15 @@ def _insert(old: SplineEdges, knots: Tensor) -> Tensor:
     return torch.einsum("oip,iqp->oiq", coef, insertion_matrix(old.knots, knots, k))
 
 
-def _install(layer: KANLayer, config, knots: Tensor, coef: Tensor) -> None:
+def _install(layer: KANLayer, config: LayerConfig, knots: Tensor, coef: Tensor) -> SplineEdges:
     """Put new knots and coefficients into a layer, everything else kept."""
-    old = layer.splines
-    new = SplineEdges(config, torch.Generator().manual_seed(0)).to(device=old.coef.device, dtype=old.coef.dtype)
+    old = cast(SplineEdges, layer.splines)
+    new = SplineEdges(config, torch.Generator()).to(device=old.coef.device, dtype=old.coef.dtype)
     new.load_state_dict({**old.state_dict(), "knots": knots, "coef": coef})
     for name, parameter in new.named_parameters():
         parameter.requires_grad_(getattr(old, name).requires_grad)
     layer.config, layer.splines = config, new
+    return new
 
 
 def _refuse(error: float, tolerance: float, action: str) -> None:

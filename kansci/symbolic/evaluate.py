@@ -94,9 +94,7 @@ def library_row(application: sympy.Basic) -> Function:
     name = application.func.__name__
     row = LIBRARY.get(ALIASES.get(name, name))
     if row is None or row.sympy(_ARGUMENT) != application.func(_ARGUMENT):
-        raise FormulaError(
-            f"expected functions of the library, got {name} in {application}; see register_function"
-        )
+        raise FormulaError(f"expected functions of the library, got {name} in {application}; see register_function")
     return row
 
 
@@ -138,9 +136,7 @@ class _Translation:
 
     def _column(self, symbol: sympy.Symbol) -> int:
         if symbol.name not in self.names:
-            raise FormulaError(
-                f"expected an expression of {', '.join(self.names)}, got {symbol.name}; add it to names"
-            )
+            raise FormulaError(f"expected an expression of {', '.join(self.names)}, got {symbol.name}; add it to names")
         return self.names.index(symbol.name)
 
     def _append(self, part: sympy.Basic) -> int:

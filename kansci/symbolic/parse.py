@@ -62,9 +62,7 @@ def _symbols(names: Sequence[str]) -> dict[str, sympy.Symbol]:
         raise FormulaError(f"expected a list of names, got the text {names!r}; write [{names!r}]")
     for name in names:
         if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) or keyword.iskeyword(name):
-            raise FormulaError(
-                f"expected names of ASCII letters, digits and _, no keyword of Python, got {name!r}"
-            )
+            raise FormulaError(f"expected names of ASCII letters, digits and _, no keyword of Python, got {name!r}")
     if len(set(names)) < len(names):
         raise FormulaError(f"expected names that differ from each other, got {list(names)}")
     return {name: sympy.Symbol(name, real=True) for name in names}
@@ -173,13 +171,15 @@ class _Reader:
         value, mantissa = float(digits), re.split("[eE]", digits)[0]
         if isinf(value) or (value == 0 and mantissa.strip("0.")):
             raise self.error(node, "this number is outside the range of double precision")
+        if value == 0:
+            return sympy.Integer(0)
         exact = Fraction(digits)
         if digits.isdigit() or (exact.numerator <= 10**6 and exact.denominator <= 1000):
             return sympy.Rational(exact.numerator, exact.denominator)
         return sympy.Float(digits)
 
     def name(self, node: ast.Name) -> sympy.Expr:
-        known = {**self.symbols, **_CONSTANTS, **self.symbols}
+        known = {**_CONSTANTS, **self.symbols}
         if node.id in known:
             return known[node.id]
         if _arities(node.id):
@@ -193,9 +193,9 @@ class _Reader:
         if name in self.symbols:
             raise self.error(node, f"{name} is a variable; write {name}*(...)")
         arguments = [self.read(argument, depth + 1) for argument in node.args]
-        if len(arguments) not in _arities(name):
+        function = _function(name, len(arguments))
+        if function is None:
             raise self.error(node, _wrong_call(name, len(arguments)))
-        function = _COMPOSED.get((name, len(arguments))) or LIBRARY[ALIASES.get(name, name)].sympy
         with self.errors_at(node):
             return self.builder.apply(function, *arguments)
 
@@ -230,14 +230,14 @@ class _Reader:
             yield
         except FormulaError as error:
             raise self.error(node, str(error)) from None
+        except (ArithmeticError, AttributeError, NotImplementedError, TypeError, ValueError) as error:
+            raise self.error(node, "SymPy fails on this part") from error
 
     def error(self, node: ast.expr, message: str) -> FormulaError:
         return _error(self.line, node.col_offset, message)
 
 
-def _chain(
-    node: ast.expr, kinds: tuple[type[ast.operator], ...]
-) -> list[tuple[ast.operator | None, ast.expr]]:
+def _chain(node: ast.expr, kinds: tuple[type[ast.operator], ...]) -> list[tuple[ast.operator | None, ast.expr]]:
     """The operands of a chain such as a - b + c as written, each with the operator before it."""
     operands = []
     while isinstance(node, ast.BinOp) and isinstance(node.op, kinds):
@@ -246,24 +246,26 @@ def _chain(
     return [(None, node), *reversed(operands)]
 
 
-def _arities(name: str) -> set[int]:
-    """The numbers of arguments with which a function may be called; none if there is no such function."""
-    composed = {count for known, count in _COMPOSED if known == name}
-    in_library = ALIASES.get(name, name) in LIBRARY and name not in ("x", "zero")
-    return composed | {1} if in_library else composed
+def _function(name: str, count: int) -> Callable[..., sympy.Expr] | None:
+    """The function of that name and number of arguments, from expressions to an expression."""
+    row = LIBRARY.get(ALIASES.get(name, name))
+    if row is not None and count == 1 and name not in ("x", "zero"):
+        return row.sympy
+    return _COMPOSED.get((name, count))
+
+
+def _arities(name: str) -> list[int]:
+    return [count for count in (1, 2) if _function(name, count)]
 
 
 def _wrong_call(name: str, count: int) -> str:
-    arities = _arities(name)
-    if arities:
-        return f"{name} takes {' or '.join(map(str, sorted(arities)))} argument(s), got {count}"
+    if _arities(name):
+        return f"{name} takes {' or '.join(map(str, _arities(name)))} argument(s), got {count}"
     known = {*LIBRARY, *ALIASES, *(composed for composed, _ in _COMPOSED)}
-    return _unknown(
-        "function", name, sorted(other for other in known if other.isidentifier() and _arities(other))
-    )
+    return _unknown("function", name, sorted(other for other in known if other.isidentifier() and _arities(other)))
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    return f"unknown {kind} {name[:60]!r}{hint} Known are {', '.join(known)}."
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"unknown {kind} {name[:60]!r}; {hint}known are {', '.join(known)}"

@@ -37,9 +37,7 @@ every_domain = pytest.mark.parametrize("domain", DOMAINS.values(), ids=DOMAINS.k
 def members(domain, x):
     """Membership by the definition, point by point."""
     if isinstance(domain, Box):
-        return np.array(
-            [all(low <= c <= high for c, (low, high) in zip(p, domain.bounds, strict=True)) for p in x]
-        )
+        return np.array([all(low <= c <= high for c, (low, high) in zip(p, domain.bounds, strict=True)) for p in x])
     if isinstance(domain, Ball):
         return np.array([math.dist(p, domain.center) <= domain.radius for p in x])
     first, second = members(domain.first, x), members(domain.second, x)

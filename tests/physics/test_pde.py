@@ -23,9 +23,7 @@ def u(x):
 
 def gradient(x):
     decay, phase = (-x[:, 0]).exp(), 3 * x[:, 1]
-    return torch.stack(
-        [-decay * phase.cos() + x[:, 1] ** 2, -3 * decay * phase.sin() + 2 * x[:, 0] * x[:, 1]], dim=1
-    )
+    return torch.stack([-decay * phase.cos() + x[:, 1] ** 2, -3 * decay * phase.sin() + 2 * x[:, 0] * x[:, 1]], dim=1)
 
 
 def laplacian(x):
@@ -125,9 +123,7 @@ def test_periodic_functions_satisfy_periodicity_and_others_do_not(axis):
     rows = residual(periodic(low, high), lambda x: x[..., axis] * (1 + x[..., 1 - axis]))
     torch.testing.assert_close(rows[:, 0], period * (1 + low[:, 1 - axis]))
     assert rows[:, 1].abs().max() < 1e-12
-    rows = residual(
-        periodic(low, high), lambda x: (x[..., axis] - low[0, axis]) * (x[..., axis] - high[0, axis])
-    )
+    rows = residual(periodic(low, high), lambda x: (x[..., axis] - low[0, axis]) * (x[..., axis] - high[0, axis]))
     assert rows[:, 0].abs().max() < 1e-12
     torch.testing.assert_close(rows[:, 1], torch.full((20,), 2 * period).double())
 

@@ -33,9 +33,7 @@ def draw() -> Figure:
 def solve(config: Config) -> Result:
     """Solves a toy."""
     metrics = {"error": 1e-9, "steps": 3, "converged": True, "order": math.nan, "rate": None}
-    return Result(
-        ks.MultKAN(list(config.width), seed=config.seed), metrics, "x1\nx1**2", figures={"line": draw}
-    )
+    return Result(ks.MultKAN(list(config.width), seed=config.seed), metrics, "x1\nx1**2", figures={"line": draw})
 
 
 def run(*arguments: str, problem=solve) -> None:

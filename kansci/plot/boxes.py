@@ -1,0 +1,75 @@
+"""The edges of a layer in the picture of a network: lines, boxes, and a curve in each box."""
+
+import re
+
+import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.colors import to_rgba_array
+
+from kansci.nn.layer import KANLayer
+from kansci.plot.canvas import Canvas
+from kansci.plot.curves import edge_curves, edge_strengths, has_spline, has_symbol, is_identity
+from kansci.plot.layout import Row
+from kansci.plot.style import INK, KINDS, POINTS_PER_INCH, text_length
+from kansci.tracing import Trace
+
+POINTS = 64  # of a curve
+MARGIN = 0.15  # of a box, around its curve
+STRIP = 0.2  # of a box, below its curve, for a name
+SMALLEST = 4.0  # letters of a name [points]
+FAINTEST = 0.1  # opacity of an edge that does nothing
+
+
+def draw_boxes(canvas: Canvas, row: Row, layer: KANLayer, seen: Trace, number: int, *, named: bool) -> None:
+    """Draw the edges of layer `number`, with the functions of symbolic edges named or not."""
+    edges = row.targets, row.sources
+    opacity = FAINTEST + (1 - FAINTEST) * np.tanh(3 * edge_strengths(seen, number)[edges])
+    kinds = zip(has_spline(layer)[edges], has_symbol(layer)[edges], strict=True)
+    colors = _translucent([KINDS[kind] for kind in kinds], opacity)
+    inks = _translucent([INK] * len(opacity), opacity)
+    names = _function_names(layer, row) if named else [""] * len(opacity)
+    letters = np.array([_letters(name, row.size) for name in names])
+    curves = _fit(edge_curves(layer, seen.nodes[number], POINTS)[edges], row, letters > 0)
+    through = np.stack([row.below[:, -1], row.above[:, 0]], 1)
+    boxed = ~is_identity(layer)[edges]
+
+    thin, thick = np.clip([3 * row.size, 5 * row.size], [0.35, 0.5], [0.8, 1.4])
+    canvas.lines(np.concatenate([row.below, row.above]), thin, np.tile(inks, (2, 1)), f"edges-{number}")
+    canvas.lines(through[~boxed], thin, inks[~boxed], f"identities-{number}")
+    canvas.squares(row.boxes[boxed], row.size, thin, colors[boxed], f"boxes-{number}")
+    canvas.lines(curves[boxed], thick, colors[boxed], f"curves-{number}")
+    for k in np.flatnonzero(boxed & (letters > 0)):
+        x, y = row.boxes[k] - [0, (0.5 - STRIP / 2 - MARGIN / 4) * row.size]
+        canvas.text(x, y, names[k], letters[k], color=colors[k], ha="center", va="center")
+
+
+def _translucent(colors: list[str], opacity: Float[np.ndarray, "e"]) -> Float[np.ndarray, "e 4"]:
+    return np.column_stack([to_rgba_array(colors)[:, :3], opacity])
+
+
+def _fit(curves: Float[np.ndarray, "e p"], row: Row, named: Bool[np.ndarray, "e"]) -> Float[np.ndarray, "e p 2"]:
+    """Each curve over its own range, inside its box and above its name."""
+    low, high = np.fmin.reduce(curves, 1), np.fmax.reduce(curves, 1)
+    span = np.where(low == high, 1.0, high - low)
+    strip = np.where(named, STRIP, 0.0)
+    height = 1 - 2 * MARGIN - strip
+    y = (curves - (low + high)[:, None] / 2) * (height / span)[:, None] + strip[:, None] / 2
+    x = np.linspace(MARGIN - 0.5, 0.5 - MARGIN, curves.shape[1])
+    return row.boxes[:, None] + row.size * np.stack(np.broadcast_arrays(x, y), -1)
+
+
+def _function_names(layer: KANLayer, row: Row) -> list[str]:
+    """The symbolic function of each edge, powers of x set as such, "" where there is none."""
+    symbolic = has_symbol(layer)
+    return [
+        re.sub(r"x\*\*\(?([^)]+)\)?", r"$x^{\1}$", layer.config.symbols[target][source])
+        if symbolic[target, source]
+        else ""
+        for target, source in zip(row.targets, row.sources, strict=True)
+    ]
+
+
+def _letters(name: str, box: float) -> float:
+    """Size [points] at which a name fits into a box, 0 if that is too small to read."""
+    size = POINTS_PER_INCH * box * min(STRIP, 0.85 / max(text_length(name), 0.1))
+    return size if name and size >= SMALLEST else 0.0

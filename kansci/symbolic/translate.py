@@ -1,0 +1,221 @@
+"""From SymPy expressions to graphs.
+
+Equal parts are one node. A node takes at most one edge from each node of the column before, so terms of a sum
+that would share an edge, as in sin(5*x) + cos(3*x), become nodes of their own first.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from math import isfinite, log
+
+import sympy
+import torch
+
+from kansci.errors import ConfigError, FormulaError
+from kansci.functions import Function, library_function, power_function
+from kansci.symbolic.evaluate import constant_value, library_row
+from kansci.symbolic.graph import Graph, Input, Node, Product, Sum, Term
+from kansci.symbolic.parse import parse_formula
+
+Formula = str | sympy.Expr
+
+
+def build_graph(formulas: Formula | Sequence[Formula], names: Sequence[str]) -> Graph:
+    """The graph of one or several formulas.
+
+    Args:
+        formulas: as text or as SymPy expressions.
+        names: the variables; the inputs in this order, whether a formula contains them or not.
+
+    Returns:
+        The graph, one output for each formula.
+
+    Raises:
+        FormulaError: a formula cannot be read, or has a part that cannot be compiled.
+
+    Example:
+        >>> graph = build_graph("exp(sin(x) + y**2)", ["x", "y"])
+        >>> graph.columns
+        [[0, 1], [2], [3]]
+        >>> graph.nodes[3]
+        Sum(terms=(Term(function='exp', source=2, a=1.0, b=0.0, c=1.0),), bias=0.0)
+    """
+    if isinstance(names, str) or not names or len(set(names)) < len(names):
+        raise FormulaError(f"expected a list of names that differ, one for each input, got {names!r}")
+    several = as_list(formulas)
+    if not several:
+        raise FormulaError("expected at least one formula, got none")
+    builder = _GraphBuilder(names)
+    try:
+        outputs = [builder.output(_read(formula, names)) for formula in several]
+    except RecursionError:
+        raise FormulaError("expected a simpler formula; this one has too many parts inside one another") from None
+    return Graph(tuple(builder.nodes), tuple(outputs))
+
+
+def as_list(formulas: Formula | Sequence[Formula]) -> list[Formula]:
+    """One or several formulas as a list."""
+    if isinstance(formulas, str) or not isinstance(formulas, Sequence):
+        return [formulas]
+    return list(formulas)
+
+
+def _read(formula: Formula, names: Sequence[str]) -> sympy.Expr:
+    if isinstance(formula, str):
+        return parse_formula(formula, names)
+    if not isinstance(formula, sympy.Expr):
+        raise FormulaError(f"expected a formula as text or as a SymPy expression, got {type(formula).__name__}")
+    return formula
+
+
+class _GraphBuilder:
+    """Collects the nodes of expressions; equal ones are one node."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.nodes: list[Node] = []
+        self._numbers: dict[Node, int] = {}
+        self._sums: dict[sympy.Basic, Sum] = {}
+        self._constant: dict[sympy.Basic, bool] = {}
+        for name in names:
+            self.number(Input(name))
+
+    def number(self, node: Node) -> int:
+        """The number of a node, a new one unless there is an equal node."""
+        if node not in self._numbers:
+            self._numbers[node] = len(self.nodes)
+            self.nodes.append(node)
+        return self._numbers[node]
+
+    def output(self, expression: sympy.Expr) -> int:
+        """The number of the node whose value is the expression."""
+        total = self.sum(expression)
+        match total.terms:
+            case (Term("x", source, c=1.0),) if total.bias == 0 and isinstance(self.nodes[source], Product):
+                return source
+        return self.number(self._apart(total))
+
+    def sum(self, part: sympy.Basic) -> Sum:
+        """A part of an expression as a sum of terms."""
+        if part not in self._sums:
+            self._sums[part] = self._translate(part)
+        return self._sums[part]
+
+    def _translate(self, part: sympy.Basic) -> Sum:
+        if self._is_constant(part):
+            return Sum((), constant_value(part))
+        match part:
+            case sympy.Symbol():
+                return Sum((Term("x", self._input(part)),))
+            case sympy.Add():
+                return _total(map(self.sum, part.args))
+            case sympy.Mul():
+                return self._product([self.sum(factor) for factor in _factors(part)])
+            case sympy.Pow():
+                return self._power(part)
+        try:
+            function = library_row(part)
+        except FormulaError:
+            raise _unsupported(part) from None
+        return self._apply(function, self.sum(part.args[0]), part)
+
+    def _is_constant(self, part: sympy.Basic) -> bool:
+        if part not in self._constant:
+            is_symbol = isinstance(part, sympy.Symbol)
+            self._constant[part] = not is_symbol and all(map(self._is_constant, part.args))
+        return self._constant[part]
+
+    def _input(self, symbol: sympy.Symbol) -> int:
+        number = self._numbers.get(Input(symbol.name))
+        if number is None:
+            raise FormulaError(f"expected a formula of {_names(self.nodes)}, got {symbol.name}; add it to names")
+        return number
+
+    def _product(self, sums: Iterable[Sum]) -> Sum:
+        constant, factors = 1.0, []
+        for factor in sums:
+            if factor.terms:
+                factors.append(factor)
+            else:
+                constant *= factor.bias
+        if not factors:
+            return Sum((), constant)
+        if len(factors) == 1:
+            return factors[0].scaled(constant)
+        node = Product(tuple(map(self._apart, factors)))
+        return Sum((Term("x", self.number(node), c=constant),))
+
+    def _power(self, part: sympy.Pow) -> Sum:
+        base, exponent = part.args
+        if self._is_constant(exponent):
+            try:
+                function = power_function(constant_value(exponent))
+            except ConfigError as error:
+                raise FormulaError(f"cannot compile {_shown(part)}: {error}") from None
+            return self._apply(function, self.sum(base), part)
+        if self._is_constant(base) and constant_value(base) > 0:
+            inner = self.sum(exponent).scaled(log(constant_value(base)))
+            return self._apply(library_function("exp"), inner, part)
+        raise _unsupported(part)
+
+    def _apply(self, function: Function, inner: Sum, part: sympy.Basic) -> Sum:
+        if function.name == "x":
+            return inner
+        if not inner.terms:
+            value = float(function(torch.tensor(inner.bias, dtype=torch.float64)))
+            if not isfinite(value):
+                raise FormulaError(f"expected parts that are finite and real, got {_shown(part)} = {value}")
+            return Sum((), value)
+        return Sum((Term(function.name, *self._source(inner)),))
+
+    def _source(self, inner: Sum) -> tuple[int, float, float]:
+        """A node and numbers a and b such that the sum is a * node + b."""
+        term = inner.terms[0]
+        if len(inner.terms) > 1:
+            return self.number(self._apart(Sum(inner.terms))), 1.0, inner.bias
+        if term.function == "x":
+            return term.source, term.c, inner.bias
+        return self.number(Sum((term._replace(c=1.0),))), term.c, inner.bias
+
+    def _apart(self, total: Sum) -> Sum:
+        """The same sum with at most one term of each source; the others become nodes first."""
+        uses = Counter(total.sources)
+        if max(uses.values(), default=0) < 2:
+            return total
+        terms = [
+            Term("x", self.number(Sum((term._replace(c=1.0),))), c=term.c) if uses[term.source] > 1 else term
+            for term in total.terms
+        ]
+        return self._apart(Sum(tuple(terms), total.bias))
+
+
+def _total(sums: Iterable[Sum]) -> Sum:
+    """The sum of sums; equal functions of equal arguments are collected, and what cancels is dropped."""
+    weights: dict[Term, float] = defaultdict(float)
+    bias = 0.0
+    for part in sums:
+        bias += part.bias
+        for term in part.terms:
+            weights[term._replace(c=1.0)] += term.c
+    return Sum(tuple(term._replace(c=c) for term, c in weights.items() if c != 0), bias)
+
+
+def _factors(part: sympy.Basic) -> list[sympy.Basic]:
+    if not isinstance(part, sympy.Mul):
+        return [part]
+    return [factor for argument in part.args for factor in _factors(argument)]
+
+
+def _unsupported(part: sympy.Basic) -> FormulaError:
+    return FormulaError(
+        f"cannot compile {_shown(part)}: expected sums, products, quotients, powers with a number as exponent"
+        " or a positive number as base, and functions of one variable in the library; see register_function"
+    )
+
+
+def _shown(part: sympy.Basic) -> str:
+    text = str(part)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _names(nodes: Iterable[Node]) -> str:
+    return ", ".join(node.name for node in nodes if isinstance(node, Input))

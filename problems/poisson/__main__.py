@@ -1,0 +1,4 @@
+from problems.poisson.solve import Config, solve
+from problems.runner import main
+
+main(Config, solve)
