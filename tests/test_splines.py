@@ -208,7 +208,7 @@ def test_knot_insertion_keeps_the_function_everywhere(k, uniform, factor):
         inside = torch.lerp(grid[:, :-1, None], grid[:, 1:, None], share).flatten(1)
         finer = extend_grid(torch.cat([inside, grid[:, -1:]], 1), k)
     matrix = insertion_matrix(knots, finer, k)
-    assert (matrix > -1e-13).all()  # new coefficients are averages of old ones: no digits are lost
+    assert (matrix > -1e-11).all()  # new coefficients are averages of old ones: no digits are lost
     assert_same(matrix.sum(2), torch.ones_like(matrix[..., 0]))
     x = places(knots, k, stretch=1.4)
     coarse = dense(evaluate_basis(x, knots, k, 3, uniform=uniform), 3 + k)

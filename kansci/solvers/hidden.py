@@ -5,6 +5,7 @@ activations outside first makes the grids grow, by projection onto wider knots; 
 continuation of an edge.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -12,12 +13,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kansci.jets import Jet, jet
+from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
 from kansci.splines import uniform_knots
 from kansci.surgery.grid import move_knots
 
-MARGIN = 0.1
-NARROW = 0.4
+MARGIN, TIGHT = 0.1, 0.01
 BEYOND = 1e-3
 
 
@@ -57,29 +58,28 @@ def is_far(model: nn.Module, reach: Reach, factor: float = 3.0) -> bool:
     return any(not bool((high - low < factor * (b - a)).all()) for low, high, (a, b), _ in _spline_layers(model, reach))
 
 
-def follow(model: nn.Module, reach: Reach, *, shrink: bool = False) -> float:
+def follow(model: nn.Module, reach: Reach, *, tight: bool = False) -> float:
     """Move the grids of nodes whose activations escape, in place; returns the largest projection error.
 
-    With `shrink`, grids of which the activations use less than a fraction NARROW move too.
+    Moved grids get a margin for the steps to come. With `tight`, all of them are brought close to the activations.
     """
     worst = 0.0
     for low, high, (a, b), layer in _spline_layers(model, reach):
+        span = torch.where(high > low, high - low, b - a)
+        slack = (TIGHT if tight else MARGIN) * span
         move = (low < a) | (high > b)
-        if shrink:
-            move |= high - low < NARROW * (b - a)
+        if tight:
+            move |= b - a > (1 + 4 * TIGHT) * span
         if move.any():
-            slack = MARGIN * torch.where(high > low, high - low, b - a)
-            knots = uniform_knots(
-                torch.where(move, low - slack, a),
-                torch.where(move, high + slack, b),
-                layer.config.grid,
-                layer.config.k,
-            )
+            starts, ends = torch.where(move, low - slack, a), torch.where(move, high + slack, b)
+            knots = uniform_knots(starts, ends, layer.config.grid, layer.config.k)
             worst = max(worst, move_knots(layer, knots, beyond=BEYOND))
     return worst
 
 
-def _spline_layers(model: nn.Module, reach: Reach):
+def _spline_layers(
+    model: nn.Module, reach: Reach
+) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, Tensor], KANLayer]]:
     if isinstance(model, MultKAN):
         for low, high, layer in zip(reach.low, reach.high, list(model.layers)[1:], strict=True):
             if layer.splines is not None:

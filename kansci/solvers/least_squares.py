@@ -30,6 +30,7 @@ SMALLEST_DAMPING, LARGEST_DAMPING = 1e-20, 1e8
 JUMP, PATIENCE = 1.5, 2
 PROBE = 0.1
 BEND = 2.0
+ROUNDING = 1e-12
 
 
 @dataclass
@@ -117,10 +118,11 @@ def _trial(
     probe = system.evaluate(current.vector + PROBE * velocity)
     bend = (2 / PROBE) * ((probe.flat - current.flat) / PROBE - local.apply(velocity))
     acceleration = -torch.cholesky_solve(local.adjoint(bend)[:, None], factor)[:, 0]
+    if bend.norm() <= ROUNDING / PROBE**2 * local.apply(current.vector).norm():
+        acceleration.zero_()
     if not _length(acceleration, local) <= BEND / 2 * _length(velocity, local):
         return None
-    vector = _clip(current.vector + velocity + acceleration / 2, control)
-    trial = system.evaluate(vector)
+    trial = system.evaluate(_clip(current.vector + velocity + acceleration / 2, control))
     return None if any(is_far(system.models[name].model, own) for name, own in trial.reach.items()) else trial
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from kansci.solvers.system import Evaluation, System
 
 COLUMNS = 128
-FLOOR = 1e-12
+FLOOR = 1e-3
 
 
 class Pinned(NamedTuple):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 from tqdm import tqdm
 
@@ -17,6 +18,7 @@ from kansci.solvers.interrupt import Interrupt
 from kansci.solvers.least_squares import Control, levenberg_marquardt
 from kansci.solvers.problem import Parameter, Problem, check_rows
 from kansci.solvers.residual import Residual
+from kansci.solvers.settle import settle
 from kansci.solvers.solution import Clock, Estimate, History, Solution, Step
 from kansci.solvers.system import Evaluation, System
 from kansci.solvers.uncertainty import standard_errors
@@ -31,6 +33,7 @@ STAGE_DAMPING = 1e-6
 TOLERANCE = 1e-3
 STAGE_TOLERANCE = 0.3
 LOSS_JUMP = 2.0
+SAME_LOSS = 1.01
 
 
 Callback = Callable[[Step], Any]
@@ -145,6 +148,7 @@ class _Run:
                     report = self._report(history, number, interrupt, bar)
                     control = self._control(report, last=number == len(stages) - 1)
                     at, damping, status = method(system, at, control, damping)
+                at = self._settled(system, at)
                 damping = max(damping, STAGE_DAMPING)
                 if status in ("interrupted", "max_seconds", "diverged"):
                     break
@@ -153,15 +157,24 @@ class _Run:
     def _system(self, models: dict[str, Unknowns]) -> System:
         return System(self.problem.terms, models, tuple(self.problem.scalars), self.problem.single)
 
+    def _settled(self, system: System, at: Evaluation) -> Evaluation:
+        """The same solution with smooth coefficients where no activation falls, if that costs nothing."""
+        system.write(at.vector)
+        points = torch.cat([points for term in self.problem.terms for points in term.point_sets])
+        for unknowns in system.models.values():
+            settle(unknowns.model, points)
+        settled = system.evaluate(system.read(at.vector[system.size - len(system.scalars) :]))
+        return settled if settled.loss <= SAME_LOSS * at.loss else at
+
     def _refined(self, system: System, at: Evaluation, grid: int) -> tuple[System, Evaluation]:
-        """The same functions on finer grids, narrowed to what the activations use where that costs nothing."""
+        """The same functions on finer grids, tightened around the activations where that costs nothing."""
         system.write(at.vector)
         scalars = at.vector[system.size - len(system.scalars) :]
         finer = self._system({name: _refine(unknowns, grid) for name, unknowns in system.models.items()})
         exact = finer.evaluate(finer.read(scalars))
-        narrow = self._system({name: _narrow(unknowns, exact.reach[name]) for name, unknowns in finer.models.items()})
-        narrowed = narrow.evaluate(narrow.read(scalars))
-        return (narrow, narrowed) if narrowed.loss < LOSS_JUMP * exact.loss else (finer, exact)
+        tight = self._system({name: _tighten(unknowns, exact.reach[name]) for name, unknowns in finer.models.items()})
+        tightened = tight.evaluate(tight.read(scalars))
+        return (tight, tightened) if tightened.loss < LOSS_JUMP * exact.loss else (finer, exact)
 
     def _control(self, report: Callable[[Evaluation, float], bool], *, last: bool) -> Control:
         tolerance = self.tolerance if self.tolerance is not None else TOLERANCE if last else STAGE_TOLERANCE
@@ -196,10 +209,10 @@ def _refine(unknowns: Unknowns, grid: int) -> Unknowns:
     return Unknowns(refine(model, grid) if isinstance(model, MultKAN) else model, list(unknowns.slices))
 
 
-def _narrow(unknowns: Unknowns, reach: Reach) -> Unknowns:
-    narrowed = Unknowns(unknowns.model, list(unknowns.slices))
-    follow(narrowed.model, reach, shrink=True)
-    return narrowed
+def _tighten(unknowns: Unknowns, reach: Reach) -> Unknowns:
+    tightened = Unknowns(unknowns.model, list(unknowns.slices))
+    follow(tightened.model, reach, tight=True)
+    return tightened
 
 
 def _returned(unknowns: Unknowns, original: nn.Module) -> nn.Module:

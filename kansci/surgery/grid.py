@@ -201,10 +201,11 @@ def _relative_error(error: Tensor, wanted: Tensor) -> float:
 
 
 def _sample(knots: Tensor, k: int) -> Tensor:
-    """Points (n, in), at the middles of 2 (k + 1) equal parts of each interval."""
+    """Points (n, in), 2 (k + 1) Chebyshev points in each interval, so that its ends count."""
     grid = knots[:, k : knots.shape[1] - k]
     parts = 2 * (k + 1)
-    share = (torch.arange(parts, dtype=knots.dtype, device=knots.device) + 0.5) / parts
+    angles = torch.pi * (torch.arange(parts, dtype=knots.dtype, device=knots.device) + 0.5) / parts
+    share = (1 - angles.cos()) / 2
     return torch.lerp(grid[:, :-1, None], grid[:, 1:, None], share).flatten(1).T
 
 

@@ -1,0 +1,231 @@
+"""The Jacobian of residuals: `System.jacobian` against torch.func through the plain forward pass."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.func import functional_call, jacrev
+
+from kansci.config import LayerConfig, ModelConfig, Width
+from kansci.jets import LEVELS, Jet, jet
+from kansci.nn.baselines import MLP
+from kansci.nn.multkan import MultKAN
+from kansci.solvers.residual import Residual
+from kansci.solvers.system import System
+from kansci.solvers.unknowns import Unknowns
+from kansci.symbolic.kanpiler import auxiliary_features
+from tests.helpers import assert_same
+from tests.strategies import models, points, seeds
+
+quiet_vmap = pytest.mark.filterwarnings("ignore:torch.searchsorted")  # vmap's choice of memory layout
+smooth = st.integers(3, 9)
+
+
+def make(terms: list[Residual], model: nn.Module | dict[str, nn.Module], chunk: int = 512, **options) -> System:
+    several = isinstance(model, dict)
+    models = {name: Unknowns(each) for name, each in (model if several else {"": model}).items()}
+    return System(terms, models, single=not several, chunk=chunk, **options)
+
+
+def state(unknowns: Unknowns, vector: Tensor) -> dict[str, Tensor]:
+    """The parameters of a model as a function of the vector."""
+    tensors = dict(unknowns.model.named_parameters())
+    whole = torch.cat([torch.zeros(0).double(), *(tensors[name].detach().flatten() for name in unknowns.slices)])
+    whole = vector if unknowns.active is None else whole.index_put((unknowns.active,), vector)
+    return {name: whole[place].view(tensors[name].shape) for name, place in unknowns.slices.items()}
+
+
+def rows_by_autograd(system: System, scalars: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+    """All weighted rows as a function of the vector, on jets by torch.func."""
+
+    def rows(vector: Tensor) -> Tensor:
+        calls, start = {}, 0
+        for name, unknowns in system.models.items():
+            values = state(unknowns, vector[start : start + len(unknowns)])
+            calls[name] = lambda z, own=unknowns.model, values=values: functional_call(own, values, (z,))
+            start += len(unknowns)
+        parameters = dict(zip(system.scalars, vector[start:], strict=True))
+        found = []
+        for term in system.terms:
+            jets = [{name: jet(call, x, term.needs) for name, call in calls.items()} for x in term.point_sets]
+            found.append(system.rows(term, jets, parameters).flatten())
+        return torch.cat(found)
+
+    return rows
+
+
+def check(system: System, scalars: Tensor | None = None) -> None:
+    vector = system.read(torch.zeros(0).double() if scalars is None else scalars)
+    blocks = list(system.jacobian(system.evaluate(vector)))
+    rows, jacobian = (torch.cat(parts) for parts in zip(*blocks, strict=True))
+    reference = rows_by_autograd(system)
+    expected = jacrev(reference)(vector)
+    assert jacobian.shape == (len(rows), system.size)
+    assert_same(rows, reference(vector))
+    assert_same(jacobian.detach(), expected.detach())
+
+
+def mixture(jet: Jet, x: Tensor, *_) -> Tensor:
+    """Two nonlinear residuals of everything that a jet holds."""
+    weights = torch.linspace(0.5, 1.5, jet.channels[0].numel(), dtype=x.dtype).view(jet.channels.shape[1:])
+    total = (weights * jet.channels).sum((1, 2))
+    return torch.stack([total.sin() + x[:, 0] * jet.value[:, 0], total * jet.channels[:, -1, -1]], 1)
+
+
+@quiet_vmap
+@settings(max_examples=40)
+@given(models(smooth), st.sampled_from(LEVELS), seeds)
+def test_any_model_and_level(model, needs, seed):
+    weight = torch.rand(4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    check(make([Residual(mixture, points(model, 4, seed), needs=needs, weight=weight)], model))
+
+
+@quiet_vmap
+@given(models(st.integers(1, 2)), st.sampled_from(LEVELS[:2]))
+def test_low_degrees(model, needs):
+    check(make([Residual(mixture, points(model, 4), needs=needs)], model))
+
+
+@quiet_vmap
+@settings(max_examples=10)
+@given(models(smooth, dtype=torch.float32))
+def test_single_precision_models_are_differentiated_in_double(model):
+    check(make([Residual(mixture, points(model, 4).double(), needs="laplacian")], model))
+
+
+@pytest.mark.parametrize("needs", LEVELS)
+def test_models_with_features(needs):
+    features = auxiliary_features({"r2": "x**2 + y**2", "s": "sin(x*y)"}, ["x", "y"])
+    model = MultKAN([4, [1, 1], 2], features=features)
+    check(make([Residual(mixture, points(model, 4), needs=needs)], model))
+
+
+@pytest.mark.parametrize("needs", LEVELS)
+def test_other_modules_by_torch_func(needs):
+    model = MLP([2, 4, 2])
+    x = torch.linspace(-1, 1, 8, dtype=torch.float64).view(4, 2)
+    check(make([Residual(mixture, x, needs=needs)], model))
+
+
+def test_parameters_that_are_not_trained_have_no_columns():
+    model = MultKAN([2, [1, 1], 1])
+    model.layers[0].requires_grad_(False)
+    system = make([Residual(mixture, points(model, 5), needs="laplacian")], model)
+    assert system.size == 2 * 9
+    check(system)
+
+
+def test_several_terms_with_targets():
+    model = MultKAN([2, 2, 2])
+    x = points(model, 6)
+    terms = [
+        Residual(lambda jet, x: jet.laplacian.sum(1) - x[:, 0], x, needs="laplacian", weight=0.01),
+        Residual(lambda jet, x, y: jet.value - y, x[:3], targets=x[:3].exp()),
+        Residual(lambda jet, x, y: (jet.gradient - y).flatten(1), x[1:], needs="gradient", targets=torch.ones(5, 2, 2)),
+    ]
+    check(make(terms, model))
+
+
+def test_tuples_of_points():
+    """Periodicity, and an interface with a jump in proportion to the square of the flux."""
+    model = MultKAN([2, [1, 1], 1], k=4)
+    low = points(model, 5)
+
+    def function(jets: tuple[Jet, Jet], x: tuple[Tensor, Tensor]) -> Tensor:
+        first, second = jets
+        jump = first.value[:, 0] - second.value[:, 0]
+        return torch.stack([jump, first.gradient[:, 0, 0] ** 2 - jump * second.gradient[:, 0, 1] * x[1][:, 0]], 1)
+
+    check(make([Residual(function, (low, low + 0.3), needs="gradient")], model))
+
+
+def test_several_models_and_free_scalars():
+    u, v = MultKAN([2, 2, 1]), MultKAN([2, [0, 1], 2], base="zero", grid=3)
+    x = points(u, 6)
+
+    def diffusion(jets: dict[str, Jet], x: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+        return parameters["D"] * jets["u"].laplacian[:, 0] - jets["v"].value[:, 0] * parameters["rate"].exp()
+
+    def coupling(jets: tuple[dict[str, Jet], dict[str, Jet]], x: tuple[Tensor, Tensor], _: dict[str, Tensor]) -> Tensor:
+        here, there = jets
+        return here["u"].value * there["v"].value
+
+    terms = [Residual(diffusion, x, needs="laplacian"), Residual(coupling, (x, x.flip(0)))]
+    system = make(terms, {"u": u, "v": v}, scalars=("D", "rate"))
+    check(system, torch.tensor([0.7, -0.2], dtype=torch.float64))
+    assert system.size == len(system.models["u"]) + len(system.models["v"]) + 2
+
+
+def test_several_unknown_points_of_one_kind_share_no_rows():
+    """One backward pass serves all rows: the Jacobian of each point alone is its part of the whole."""
+    model = MultKAN([2, 2, 1])
+    x = points(model, 5)
+    system = make([Residual(mixture, x, needs="laplacian")], model)
+    ((_, whole),) = system.jacobian(system.evaluate(system.read(torch.zeros(0).double())))
+    for number in range(5):
+        alone = make([Residual(mixture, x[number : number + 1], needs="laplacian", weight=0.2)], model)
+        ((_, part),) = alone.jacobian(alone.evaluate(alone.read(torch.zeros(0).double())))
+        assert_same(part, whole.view(2, 5, -1)[:, number])
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7, 100])
+def test_chunks_of_points_make_no_difference(chunk):
+    model = MultKAN([2, [2, 1], 1])
+    terms = [Residual(mixture, points(model, 7), needs="hessian"), Residual(mixture, points(model, 4))]
+    whole, parts = (make(terms, model, size) for size in (512, chunk))
+    vector = whole.read(torch.zeros(0).double())
+    at, again = whole.evaluate(vector), parts.evaluate(vector)
+    assert_same(again.flat, at.flat)
+    assert again.loss == pytest.approx(at.loss, rel=1e-13)
+    blocks = list(parts.jacobian(again))
+    assert max(len(rows) for rows, _ in blocks) <= 2 * chunk
+
+    def square(system: System, at) -> Tensor:
+        return torch.stack([jacobian.T @ jacobian for _, jacobian in system.jacobian(at)]).sum(0)
+
+    assert_same(square(parts, again), square(whole, at))
+
+
+def test_the_loss_is_a_sum_over_terms_of_weighted_means():
+    model = MultKAN([2, 1])
+    x = points(model, 6)
+    weight = torch.arange(6, dtype=torch.float64)
+    terms = [
+        Residual(mixture, x, weight=weight, needs="gradient"),
+        Residual(lambda jet, x: jet.value[:, 0], x, weight=3.0),
+    ]
+    system = make(terms, model)
+    at = system.evaluate(system.read(torch.zeros(0).double()))
+    with torch.no_grad():
+        first = mixture(model.jet(x, "gradient"), x)
+        losses = [(weight * first.square().sum(1)).mean(), 3 * model(x).square().mean()]
+    assert at.losses == pytest.approx([loss.item() for loss in losses])
+    assert at.loss == pytest.approx(sum(at.losses))
+
+
+def test_the_gradient_of_the_loss_is_twice_the_transposed_jacobian_times_the_rows():
+    model = MultKAN([2, [1, 1], 1])
+    x = points(model, 6)
+    system = make([Residual(mixture, x, needs="laplacian")], model)
+    at = system.evaluate(system.read(torch.zeros(0).double()))
+    ((rows, jacobian),) = system.jacobian(at)
+    mixture(model.jet(x), x).square().sum(1).mean().backward()
+    gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    assert_same(2 * jacobian.T @ rows, gradient)
+
+
+@pytest.mark.xfail(raises=RuntimeError, reason="System takes residuals to depend on the jet")
+def test_residuals_of_free_scalars_alone():
+    model = MultKAN([2, 1])
+    prior = Residual(lambda jet, x, p: (p["c"] - 3).expand(len(x)), points(model, 4))
+    check(make([prior], model, scalars=("c",)), torch.ones(1).double())
+
+
+def test_networks_that_are_constant_by_construction():
+    inner = LayerConfig(2, Width(2))
+    outer = LayerConfig(2, Width(1), splines=False, symbols=(("zero", "zero"),))
+    model = MultKAN.from_config(ModelConfig((inner, outer)))
+    check(make([Residual(mixture, points(model, 4))], model))
