@@ -21,7 +21,7 @@ seeds = st.integers(0, 2**31 - 1)
 def widths(draw: st.DrawFn) -> Width:
     """Up to three nodes: sums and products of two, three and four."""
     n_sum = draw(st.integers(0, 2))
-    arities = draw(st.lists(st.integers(2, 4), min_size=n_sum == 0, max_size=1))
+    arities = draw(st.lists(st.integers(2, 4), min_size=n_sum == 0, max_size=2 - n_sum // 2))
     return Width(n_sum, tuple(arities))
 
 

@@ -15,11 +15,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from kansci.config import LayerConfig, Width
+from kansci.config import LayerConfig, ModelConfig, Width
 from kansci.jets import Jet
-from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.normal import Linearization
 from kansci.solvers.residual import Residual
@@ -42,20 +41,20 @@ def estimate_error(system: System, at: Evaluation, terms: Sequence[Residual], me
         memory: bytes that a Jacobian may take.
     """
     system.write(at.vector)
-    solved = {name: unknowns for name, unknowns in system.models.items() if isinstance(unknowns.model, MultKAN)}
-    if len(solved) < len(system.models):
-        return None
     models: dict[str, Unknowns] = {}
-    for name, unknowns in solved.items():
-        finest = max(layer.config.grid for layer in unknowns.model.layers)
-        models[name] = Unknowns(refine(unknowns.model, 2 * finest), list(unknowns.slices))
-        models[name + EXTRA] = Unknowns(_ridges(unknowns.model), ["layers.1.splines.coef"])
+    for name, unknowns in system.models.items():
+        model = unknowns.model
+        if not isinstance(model, MultKAN):
+            return None
+        finest = max(layer.config.grid for layer in model.layers)
+        models[name] = Unknowns(refine(model, 2 * finest), list(unknowns.slices))
+        models[name + EXTRA] = Unknowns(_ridges(model), ["layers.1.splines.coef"])
     scalars = at.vector[system.size - len(system.scalars) :]
     enriched = System([_combine(term, system.single) for term in terms], models, system.scalars, single=False)
     vector = enriched.read(scalars)
     step = _gauss_newton(enriched, enriched.evaluate(vector), memory)
     points = max((term.point_sets[0] for term in terms), key=len)
-    values = System([_outputs(points, list(solved))], models, system.scalars, single=False)
+    values = System([_outputs(points, list(system.models))], models, system.scalars, single=False)
     there = values.evaluate(vector)
     change = torch.cat([block @ step for _, block in values.jacobian(there)])
     return float(change.norm() / there.flat.norm())
@@ -91,18 +90,19 @@ def _outputs(points: Float[Tensor, "n d"], names: list[str]) -> Residual:
     return Residual(function, points)
 
 
-def _ridges(model: MultKAN) -> nn.Module:
+def _ridges(model: MultKAN) -> MultKAN:
     """sum_j g_j(a_j . x), all g_j zero, with directions fixed by the number of inputs."""
     d, m = model.n_inputs, model.n_outputs
     generator = torch.Generator().manual_seed(d)
     low, high = model.domain
     directions = torch.randn(RIDGES, d, generator=generator, dtype=torch.float64)
     scale = 2 / (high - low).double()
-    lines = KANLayer(LayerConfig(d, Width(RIDGES), splines=False, symbols=(("x",) * d,) * RIDGES), torch.Generator())
-    profiles = KANLayer(LayerConfig(RIDGES, Width(m), RIDGE_GRID, RIDGE_DEGREE, base="zero"), torch.Generator())
+    lines = LayerConfig(d, Width(RIDGES), splines=False, symbols=(("x",) * d,) * RIDGES)
+    profiles = LayerConfig(RIDGES, Width(m), RIDGE_GRID, RIDGE_DEGREE, base="zero")
+    ridges = MultKAN.from_config(ModelConfig((lines, profiles)))
     with torch.no_grad():
-        lines.symbols.affine[..., 2] = directions / directions.norm(dim=1, keepdim=True) * scale
-        profiles.splines.coef.zero_()
-    ridges = MultKAN.from_layers([lines, profiles])
+        slopes = ridges.get_parameter("layers.0.symbols.affine")[..., 2]
+        slopes.copy_(directions / directions.norm(dim=1, keepdim=True) * scale)
+        ridges.get_parameter("layers.1.splines.coef").zero_()
     ridges.set_domain(torch.stack([low, high], 1).double())
     return ridges

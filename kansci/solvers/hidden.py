@@ -77,9 +77,7 @@ def follow(model: nn.Module, reach: Reach, *, tight: bool = False) -> float:
     return worst
 
 
-def _spline_layers(
-    model: nn.Module, reach: Reach
-) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, Tensor], KANLayer]]:
+def _spline_layers(model: nn.Module, reach: Reach) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, Tensor], KANLayer]]:
     if isinstance(model, MultKAN):
         for low, high, layer in zip(reach.low, reach.high, list(model.layers)[1:], strict=True):
             if layer.splines is not None:

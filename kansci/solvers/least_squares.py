@@ -30,7 +30,9 @@ SMALLEST_DAMPING, LARGEST_DAMPING = 1e-20, 1e8
 JUMP, PATIENCE = 1.5, 2
 PROBE = 0.1
 BEND = 2.0
-ROUNDING = 1e-12
+
+
+Step = Callable[[System, Evaluation, Linearization, Tensor], Tensor | None]
 
 
 @dataclass
@@ -90,11 +92,25 @@ def _descend(
 ) -> tuple[Evaluation | None, float]:
     """A lower point, or the same function on grids that have grown; None if there is neither.
 
+    Straight steps are tried where no bent one is lower: close to rounding, second differences are noise.
+    """
+    for step in (_bent_step, _straight_step):
+        found, after = _search(system, current, local, damping, control, step)
+        if found is not None:
+            return found, after
+    return None, damping
+
+
+def _search(
+    system: System, current: Evaluation, local: Linearization, damping: float, control: Control, step: Step
+) -> tuple[Evaluation | None, float]:
+    """Raise the damping until a step is lower, or asks for grids that can grow.
+
     Grids that cannot grow without raising the loss are left alone if slightly shorter steps stay within them.
     """
     escapes, start = 0, damping
     while damping < LARGEST_DAMPING:
-        trial = _trial(system, current, local, damping, control)
+        trial = _trial(system, current, local, damping, control, step)
         if trial is not None and math.isfinite(trial.loss):
             if _escapes(system, trial):
                 grown = _grow(system, current, trial, JUMP * current.loss if escapes < PATIENCE else math.inf)
@@ -108,22 +124,30 @@ def _descend(
 
 
 def _trial(
-    system: System, current: Evaluation, local: Linearization, damping: float, control: Control
+    system: System, current: Evaluation, local: Linearization, damping: float, control: Control, step: Step
 ) -> Evaluation | None:
     """The point one step ahead; None where no step can be trusted."""
     factor = local.factor(damping)
-    if factor is None:
+    change = None if factor is None else step(system, current, local, factor)
+    if change is None:
         return None
-    velocity = -torch.cholesky_solve(local.gradient[:, None], factor)[:, 0]
+    trial = system.evaluate(_clip(current.vector + change, control))
+    return None if any(is_far(system.models[name].model, own) for name, own in trial.reach.items()) else trial
+
+
+def _straight_step(system: System, current: Evaluation, local: Linearization, factor: Tensor) -> Tensor:
+    """The damped Gauss-Newton step."""
+    return -torch.cholesky_solve(local.gradient[:, None], factor)[:, 0]
+
+
+def _bent_step(system: System, current: Evaluation, local: Linearization, factor: Tensor) -> Tensor | None:
+    """The same with geodesic acceleration, or None where the acceleration is too large to be meant."""
+    velocity = _straight_step(system, current, local, factor)
     probe = system.evaluate(current.vector + PROBE * velocity)
     bend = (2 / PROBE) * ((probe.flat - current.flat) / PROBE - local.apply(velocity))
     acceleration = -torch.cholesky_solve(local.adjoint(bend)[:, None], factor)[:, 0]
-    if bend.norm() <= ROUNDING / PROBE**2 * local.apply(current.vector).norm():
-        acceleration.zero_()
-    if not _length(acceleration, local) <= BEND / 2 * _length(velocity, local):
-        return None
-    trial = system.evaluate(_clip(current.vector + velocity + acceleration / 2, control))
-    return None if any(is_far(system.models[name].model, own) for name, own in trial.reach.items()) else trial
+    gentle = _length(acceleration, local) <= BEND / 2 * _length(velocity, local)
+    return velocity + acceleration / 2 if gentle else None
 
 
 def _length(step: Tensor, local: Linearization) -> float:

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from kansci.errors import ConfigError, DomainError, RowDependenceError, ShapeError
-from kansci.jets import Jet
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.residual import Residual
-from kansci.solvers.system import Evaluation, System
+from kansci.solvers.system import Evaluation, System, gradients, watched
 
 
 @dataclass(frozen=True)
@@ -146,15 +145,9 @@ def check_rows(system: System, at: Evaluation, seed: int) -> None:
 
 def _foreign_rows(system: System, term: Residual, jets: Any, vector: Tensor, chosen: Tensor) -> list[int]:
     with torch.enable_grad():
-        leaves = [
-            {name: Jet(own.channels.detach().requires_grad_(), own.needs, own.d) for name, own in each.items()}
-            for each in jets
-        ]
+        leaves = watched(jets)
         flat = [leaf.channels for each in leaves for leaf in each.values()]
         rows = system.rows(term, leaves, system.parameters(vector))
-        picked = rows[:, chosen.to(rows.device)].sum()
-        if not picked.requires_grad:
-            return []
-        found = torch.autograd.grad(picked, flat, allow_unused=True, materialize_grads=True)
+        found = gradients(rows[:, chosen.to(rows.device)].sum(), flat)
     touched = torch.stack([gradient.flatten(1).abs().amax(1) for gradient in found]).amax(0).cpu()
     return ((touched > 0) & ~chosen).nonzero().flatten().tolist()

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from kansci.nn.edges import SplineEdges
 from kansci.nn.multkan import MultKAN
 
-
 STIFFNESS = 1e-9
 
 

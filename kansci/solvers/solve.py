@@ -91,7 +91,7 @@ def solve(
         >>> ode = Residual(lambda jet, x: jet.gradient[:, 0, 0] - jet.value[:, 0], x, needs="gradient")
         >>> start = Residual(lambda jet, x: jet.value[:, 0] - 1, x[:1])
         >>> u = solve(MultKAN([1, 1], domain=(0, 1)), [ode, start], progress=False).model
-        >>> round(float(u(x[-1:])), 4)
+        >>> round(u(x[-1:]).item(), 4)
         2.7183
     """
     if method not in METHODS:

@@ -130,16 +130,9 @@ class System:
     def _adjoints(self, term: Residual, jets: list[dict[str, Jet]], vector: Tensor) -> list[dict[str, Tensor]]:
         """Derivatives of the rows with respect to the channels of each jet, (r, n, channels, m)."""
         with torch.enable_grad():
-            leaves = [
-                {name: Jet(own.channels.detach().requires_grad_(), own.needs, own.d) for name, own in each.items()}
-                for each in jets
-            ]
-            rows = self.rows(term, leaves, self.parameters(vector))
+            leaves = watched(jets)
             flat = [leaf.channels for each in leaves for leaf in each.values()]
-            found = [
-                torch.autograd.grad(row.sum(), flat, retain_graph=True, allow_unused=True, materialize_grads=True)
-                for row in rows
-            ]
+            found = [gradients(row.sum(), flat) for row in self.rows(term, leaves, self.parameters(vector))]
         columns = iter(zip(*found, strict=True))
         return [{name: torch.stack(next(columns)) for name in each} for each in leaves]
 
@@ -166,3 +159,18 @@ class System:
         if self.scalars:
             blocks.append(scalars[:, part])
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks, 2)
+
+
+def watched(jets: list[dict[str, Jet]]) -> list[dict[str, Jet]]:
+    """The same jets as leaves of a new graph."""
+    return [
+        {name: Jet(own.channels.detach().requires_grad_(), own.needs, own.d) for name, own in each.items()}
+        for each in jets
+    ]
+
+
+def gradients(total: Tensor, leaves: list[Tensor]) -> Sequence[Tensor]:
+    """Derivatives of a number with respect to tensors, zero where it does not depend on them."""
+    if not total.requires_grad:
+        return [torch.zeros_like(leaf) for leaf in leaves]
+    return torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True, materialize_grads=True)

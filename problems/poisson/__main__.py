@@ -1,3 +1,5 @@
+"""python -m problems.poisson."""
+
 from problems.poisson.solve import Config, solve
 from problems.runner import main
 

@@ -18,6 +18,7 @@ References:
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import sympy
 from torch import Tensor
 
 import kansci as ks
@@ -125,7 +126,7 @@ def compile_fields(case: Case) -> Fields:
     source, boundary = (ks.parse_formula(text, names) if text else None for text in (case.source, case.boundary))
     if exact is not None:
         symbols = [ks.parse_formula(name, names) for name in names]
-        source = source if source is not None else -sum(exact.diff(symbol, 2) for symbol in symbols)
+        source = source if source is not None else -sympy.Add(*(exact.diff(symbol, 2) for symbol in symbols))
         boundary = boundary if boundary is not None else exact
     if source is None or boundary is None:
         raise ks.errors.FormulaError(

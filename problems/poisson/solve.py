@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.quasirandom import SobolEngine
 
 import kansci as ks
-from kansci.physics import domains, pde
+from kansci.physics import domains, exact, pde
 from problems.poisson.figures import draw_figures
 from problems.poisson.physics import CASES, Case, Fields, compile_fields
 from problems.runner import Metric, Result
@@ -68,9 +68,6 @@ class Config:
     seconds: float | None = None
     """Limit of the solve."""
 
-    study: Literal["none", "scaling"] = "none"
-    """scaling: errors against seconds and parameters, for this network and for MLPs on the same points."""
-
     seed: int = 0
 
 
@@ -90,21 +87,15 @@ def choose_network(case: Case, k: int) -> tuple[tuple[int, ...], tuple[int, ...]
     """
     d = case.dimension
     limit = min(case.parameter_limit, int((case.interior + case.walls) / ROWS_PER_PARAMETER))
-    for grids in STAGES:
-        nodes = limit // ((d + 1) * (grids[-1] + k + 1))
-        if nodes > 2 * d:
-            break
-    return (d, max(nodes, 2), 1), grids
+    nodes = {grids: limit // ((d + 1) * (grids[-1] + k + 1)) for grids in STAGES}
+    grids = next((grids for grids in STAGES if nodes[grids] > 2 * d), STAGES[-1])
+    return (d, max(nodes[grids], 2), 1), grids
 
 
 def solve(config: Config) -> Result:
     """Solve -laplacian(u) = f on a box with Dirichlet values."""
     case = _read_case(config)
     fields = compile_fields(case)
-    if config.study == "scaling":
-        from problems.poisson.study import run_scaling
-
-        return run_scaling(config, case, fields)
     width, grids = choose_network(case, config.k)
     grids = config.grids or grids
     model = _build(config, case, fields, config.width or width, grids[0])
@@ -151,7 +142,7 @@ def _build(config: Config, case: Case, fields: Fields, width: tuple[int, ...], g
     if config.condition == "weak":
         return ks.MultKAN(list(width), **options)
     distance = domains.Box(case.box).distance_formula(case.names)
-    return ks.physics.exact_dirichlet(list(width), fields.boundary_text, distance, case.names, **options)
+    return exact.exact_dirichlet(list(width), fields.boundary_text, distance, case.names, **options)
 
 
 def make_terms(config: Config, case: Case, fields: Fields, *, seed: int, denser: int = 1) -> list[ks.Residual]:
@@ -199,7 +190,7 @@ def count_parameters(model: torch.nn.Module) -> int:
 
 def _table(config: Config, case: Case, metrics: dict[str, Metric]) -> list[list[str | Metric]]:
     others = dict(case.published)
-    header = ["metric", "ours", *others]
-    rows: list[list[str | Metric]] = [["relative_l2", metrics["relative_l2"], *others.values()]]
+    rows: list[list[str | Metric]] = [["metric", "ours", *others]]
+    rows.append(["relative_l2", metrics["relative_l2"], *others.values()])
     rows += [[name, value, *[""] * len(others)] for name, value in metrics.items() if name != "relative_l2"]
-    return [header, *rows]
+    return rows

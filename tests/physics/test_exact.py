@@ -136,7 +136,7 @@ def test_grids_of_values_that_only_pass_do_not_follow_them():
     u = condition([2, 3, 1], boundary="0")
     before = u.layers[1].get_buffer("splines.knots")
     reach = jet_and_reach(u, BOX.interior(100), "value")[1]
-    follow(u, reach, shrink=True)
+    follow(u, reach, tight=True)
     assert torch.equal(u.layers[1].get_buffer("splines.knots")[-2:], before[-2:])
 
 

@@ -217,7 +217,6 @@ def test_the_gradient_of_the_loss_is_twice_the_transposed_jacobian_times_the_row
     assert_same(2 * jacobian.T @ rows, gradient)
 
 
-@pytest.mark.xfail(raises=RuntimeError, reason="System takes residuals to depend on the jet")
 def test_residuals_of_free_scalars_alone():
     model = MultKAN([2, 1])
     prior = Residual(lambda jet, x, p: (p["c"] - 3).expand(len(x)), points(model, 4))
