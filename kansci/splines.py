@@ -33,13 +33,23 @@ class LocalBasis(NamedTuple):
 
 
 def uniform_knots(low: Float[Tensor, "in"], high: Float[Tensor, "in"], grid: int, k: int) -> Float[Tensor, "in t"]:
-    """Equidistant knots: `grid` intervals on [low, high], k more knots on each side."""
+    """Equidistant knots: `grid` intervals on [low, high], k more knots on each side.
+
+    Example:
+        >>> uniform_knots(torch.zeros(1), torch.ones(1), grid=2, k=1)
+        tensor([[-0.5000,  0.0000,  0.5000,  1.0000,  1.5000]])
+    """
     steps = torch.arange(-k, grid + k + 1, dtype=low.dtype, device=low.device) / grid
     return torch.lerp(low[:, None], high[:, None], steps)
 
 
 def extend_grid(grid: Float[Tensor, "in g"], k: int) -> Float[Tensor, "in t"]:
-    """Knots of a grid of any spacing: the end intervals are repeated k times on each side."""
+    """Knots of a grid of any spacing: the end intervals are repeated k times on each side.
+
+    Example:
+        >>> extend_grid(torch.tensor([[0.0, 1.0, 4.0]]), k=2)
+        tensor([[-2., -1.,  0.,  1.,  4.,  7., 10.]])
+    """
     steps = torch.arange(1, k + 1, dtype=grid.dtype, device=grid.device)
     before = grid[:, :1] - steps.flip(0) * (grid[:, 1:2] - grid[:, :1])
     after = grid[:, -1:] + steps * (grid[:, -1:] - grid[:, -2:-1])
@@ -87,7 +97,17 @@ def evaluate_basis(
 
 
 def basis_values(x: Float[Tensor, "n in"], knots: Float[Tensor, "in t"], k: int, *, uniform: bool) -> LocalBasis:
-    """The values alone, by operations that autograd, vmap and compilers can take apart; `orders` is 1."""
+    """The values alone, by operations that autograd, vmap and compilers can take apart.
+
+    Args:
+        x: points, one column for each knot vector.
+        knots: extended knots, increasing.
+        k: polynomial degree.
+        uniform: whether the knots are equidistant, which is faster.
+
+    Returns:
+        What `evaluate_basis` returns with `orders` = 1.
+    """
     clamped = torch.clamp(x, *domain_of(knots, k))
     outside = x - clamped
     if uniform:

@@ -39,6 +39,13 @@ class SplineEdges(nn.Module):
 
     coef ~ N(0, 0.1^2), scale_base ~ U(-s, s) with s^2 = 6 / (n_in + n_out), scale_spline = 1 and not trained.
 
+    Attributes:
+        coef: (subnode, in, grid + k), B-spline coefficients; on periodic inputs only the first `grid` are used.
+        scale_base: (subnode, in), factor of the base function.
+        scale_spline: (subnode, in), factor of the spline.
+        mask: (subnode, in), factor of the whole edge, 0 for those that are cut.
+        knots: (in, grid + 2k + 1), extended knots of each source.
+
     References:
         Liu et al., KAN: Kolmogorov-Arnold Networks, arXiv:2404.19756, section 2.2.
     """
@@ -48,7 +55,6 @@ class SplineEdges(nn.Module):
     scale_spline: Tensor
     mask: Tensor
     knots: Tensor
-    wrapped: Tensor
 
     def __init__(self, config: LayerConfig, generator: torch.Generator) -> None:
         """Draw coefficients in float64; the domain is [-1, 1] until it is set."""
@@ -239,7 +245,13 @@ class SymbolGroup(NamedTuple):
 
 
 class SymbolicEdges(nn.Module):
-    """The symbolic edges of a layer: c f(a x + b) + d, one call for each distinct f."""
+    """The symbolic edges of a layer: c f(a x + b) + d, one call for each distinct f.
+
+    Attributes:
+        affine: (subnode, in, 4), the constants a, b, c, d; those of edges without a function are unused.
+        mask: (subnode, in), factor of the whole edge, 0 for those that are cut.
+        groups: the edges of each function.
+    """
 
     affine: Tensor
     mask: Tensor

@@ -40,7 +40,7 @@ def estimate_error(system: System, at: Evaluation, terms: Sequence[Residual], me
         terms: the same residual terms on other, preferably more points.
         memory: bytes that a Jacobian may take.
     """
-    system.write(at.vector)
+    system.place(at)
     models: dict[str, Unknowns] = {}
     for name, unknowns in system.models.items():
         model = unknowns.model

@@ -18,7 +18,7 @@ from kansci.nn.multkan import MultKAN
 from kansci.splines import uniform_knots
 from kansci.surgery.grid import move_knots
 
-MARGIN, TIGHT = 0.1, 0.01
+MARGIN, TIGHT = 0.1, 0.02
 BEYOND = 1e-3
 
 
@@ -69,7 +69,7 @@ def follow(model: nn.Module, reach: Reach, *, tight: bool = False) -> float:
         slack = (TIGHT if tight else MARGIN) * span
         move = (low < a) | (high > b)
         if tight:
-            move |= b - a > (1 + 4 * TIGHT) * span
+            move |= b - a > (1 + MARGIN) * span
         if move.any():
             starts, ends = torch.where(move, low - slack, a), torch.where(move, high + slack, b)
             knots = uniform_knots(starts, ends, layer.config.grid, layer.config.k)

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 RAISE, LOWER, EASE = 3.0, 2.0, 5.0
 SMALLEST_DAMPING, LARGEST_DAMPING = 1e-20, 1e8
-JUMP, PATIENCE = 1.5, 2
+SMALLEST_GAIN = 1e-24
 PROBE = 0.1
 BEND = 2.0
 
@@ -65,26 +65,30 @@ def levenberg_marquardt(
         The best evaluation, the last damping, and the status: "converged", "max_steps", "max_seconds", "stalled"
         (no damping gives a decrease), "diverged" (the start is not finite) or "interrupted" (by the report).
     """
-    current = start
-    if not math.isfinite(current.loss):
-        return current, damping, "diverged"
-    losses = [current.loss]
-    taken = 0
-    while taken < control.steps:
+    if not math.isfinite(start.loss):
+        return start, damping, "diverged"
+    current, losses, best = start, [start.loss], start
+    status = "max_steps"
+    for _ in range(control.steps):
         local = Linearization(system, current, control.memory, _pinned(current, control))
         found, damping = _descend(system, current, local, damping, control)
         if found is None:
-            return current, damping, "stalled"
-        taken += 1
+            status = "converged" if damping < LARGEST_DAMPING else "stalled"
+            break
+        best = min(best, found, key=lambda at: at.loss)
         losses = [*losses, found.loss] if found.loss < current.loss else [found.loss]
         current = found
         if control.report(current, damping):
-            return current, damping, "interrupted"
+            status = "interrupted"
+            break
         if current.loss == 0 or (len(losses) > 10 and losses[-1] > (1 - control.tolerance) * losses[-11]):
-            return current, damping, "converged"
+            status = "converged"
+            break
         if time.perf_counter() > control.deadline:
-            return current, damping, "max_seconds"
-    return current, damping, "max_steps"
+            status = "max_seconds"
+            break
+    system.place(best)
+    return best, damping, status
 
 
 def _descend(
@@ -94,45 +98,29 @@ def _descend(
 
     Straight steps are tried where no bent one is lower: close to rounding, second differences are noise.
     """
-    for step in (_bent_step, _straight_step):
-        found, after = _search(system, current, local, damping, control, step)
-        if found is not None:
-            return found, after
-    return None, damping
+    found, after = _search(system, current, local, damping, control, _bent_step)
+    return (found, after) if found is not None else _search(system, current, local, damping, control, _straight_step)
 
 
 def _search(
     system: System, current: Evaluation, local: Linearization, damping: float, control: Control, step: Step
 ) -> tuple[Evaluation | None, float]:
-    """Raise the damping until a step is lower, or asks for grids that can grow.
-
-    Grids that cannot grow without raising the loss are left alone if slightly shorter steps stay within them.
-    """
-    escapes, start = 0, damping
+    """Raise the damping until a step is lower, asks for wider grids, or promises less than rounding."""
+    start = damping
     while damping < LARGEST_DAMPING:
-        trial = _trial(system, current, local, damping, control, step)
-        if trial is not None and math.isfinite(trial.loss):
-            if _escapes(system, trial):
-                grown = _grow(system, current, trial, JUMP * current.loss if escapes < PATIENCE else math.inf)
-                if grown is not None:
-                    return grown, damping
-                escapes += 1
-            elif trial.loss < current.loss:
-                return trial, max(damping / (EASE if damping == start else LOWER), SMALLEST_DAMPING)
+        factor = local.factor(damping)
+        change = None if factor is None else step(system, current, local, factor)
+        if change is not None:
+            if -(change @ local.gradient) < SMALLEST_GAIN * current.loss:
+                break
+            trial = system.evaluate(_clip(current.vector + change, control))
+            if math.isfinite(trial.loss) and not _is_far(system, trial):
+                if _escapes(system, trial):
+                    return _grow(system, current, trial), damping
+                if trial.loss < current.loss:
+                    return trial, max(damping / (EASE if damping == start else LOWER), SMALLEST_DAMPING)
         damping *= RAISE
     return None, damping
-
-
-def _trial(
-    system: System, current: Evaluation, local: Linearization, damping: float, control: Control, step: Step
-) -> Evaluation | None:
-    """The point one step ahead; None where no step can be trusted."""
-    factor = local.factor(damping)
-    change = None if factor is None else step(system, current, local, factor)
-    if change is None:
-        return None
-    trial = system.evaluate(_clip(current.vector + change, control))
-    return None if any(is_far(system.models[name].model, own) for name, own in trial.reach.items()) else trial
 
 
 def _straight_step(system: System, current: Evaluation, local: Linearization, factor: Tensor) -> Tensor:
@@ -154,23 +142,24 @@ def _length(step: Tensor, local: Linearization) -> float:
     return float((step.square() * local.scale).sum().sqrt())
 
 
+def _is_far(system: System, trial: Evaluation) -> bool:
+    return any(is_far(system.models[name].model, own) for name, own in trial.reach.items())
+
+
 def _escapes(system: System, trial: Evaluation) -> bool:
     return any(escapes(system.models[name].model, own) for name, own in trial.reach.items())
 
 
-def _grow(system: System, current: Evaluation, trial: Evaluation, limit: float) -> Evaluation | None:
-    """The current function on grids wide enough for the trial, or None and no change if its loss exceeds a limit."""
-    system.write(current.vector)
-    narrow = {name: copy.deepcopy(unknowns.model) for name, unknowns in system.models.items()}
+def _grow(system: System, current: Evaluation, trial: Evaluation) -> Evaluation:
+    """The current function on grids wide enough for the trial."""
+    system.place(current)
     for name, own in current.reach.items():
-        follow(system.models[name].model, own.join(trial.reach[name]))
+        unknowns = system.models[name]
+        unknowns.model = copy.deepcopy(unknowns.model)
+        follow(unknowns.model, own.join(trial.reach[name]))
     grown = system.evaluate(system.read(current.vector[system.size - len(system.scalars) :]))
-    if grown.loss <= limit:
-        logger.debug("grids grew: loss %.3e -> %.3e", current.loss, grown.loss)
-        return grown
-    for name, model in narrow.items():
-        system.models[name].model = model
-    return None
+    logger.debug("grids grew: loss %.3e -> %.3e", current.loss, grown.loss)
+    return grown
 
 
 def _clip(vector: Tensor, control: Control) -> Tensor:

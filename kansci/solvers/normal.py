@@ -7,10 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from kansci.errors import ConfigError
 from kansci.solvers.system import Evaluation, System
 
 COLUMNS = 128
-FLOOR = 1e-3
+LARGEST = 20_000
+LEAST_FLOOR, MOST_FLOOR = 1e-6, 1e-3
 
 
 class Pinned(NamedTuple):
@@ -23,11 +25,13 @@ class Pinned(NamedTuple):
 class Linearization:
     """The Jacobian J of weighted residuals r at one point, kept whole where memory allows, else recomputed.
 
-    Steps are damped: (J^T J + damping D) step = -J^T r, with D = diag(J^T J) + FLOOR max diag(J^T J).
+    Steps are damped: (J^T J + damping D) step = -J^T r, with D = diag(J^T J) + floor max diag(J^T J). The floor
+    is the damping itself within LEAST_FLOOR and MOST_FLOOR: early steps are short in all directions (Levenberg),
+    late ones free in those of little effect (Marquardt).
 
     Attributes:
         gradient: J^T r.
-        scale: the diagonal of D.
+        scale: the diagonal of D at the least floor.
     """
 
     gradient: Float[Tensor, "p"]
@@ -36,6 +40,11 @@ class Linearization:
 
     def __init__(self, system: System, at: Evaluation, memory: float, pinned: Pinned | None = None) -> None:
         """Compute J^T J and J^T r; unknowns that a bound stops stay where they are."""
+        if system.size > LARGEST:
+            raise ConfigError(
+                f"expected at most {LARGEST} unknowns for the normal equations, got {system.size}; "
+                "use a smaller network or a coarser grid"
+            )
         rows = sum(own.numel() for own in at.rows)
         fits = 8 * rows * system.size < memory / 2
         self._blocks = list(system.jacobian(at)) if fits else _Recomputed(system, at)
@@ -46,8 +55,7 @@ class Linearization:
             self.gradient.addmv_(block.T, residuals)
         if pinned is not None:
             self._hold((pinned.low & (self.gradient > 0)) | (pinned.high & (self.gradient < 0)))
-        diagonal = self._gram.diagonal()
-        self.scale = diagonal + FLOOR * diagonal.max()
+        self.scale = self._scale(LEAST_FLOOR)
 
     def _hold(self, fixed: Tensor) -> None:
         self.gradient[fixed] = 0
@@ -58,9 +66,14 @@ class Linearization:
     def factor(self, damping: float) -> Tensor | None:
         """Cholesky factor of the damped normal matrix, or None if it is not positive definite to rounding."""
         matrix = self._gram.clone()
-        matrix.diagonal().add_(self.scale, alpha=damping)
+        floor = min(max(damping, LEAST_FLOOR), MOST_FLOOR)
+        matrix.diagonal().add_(self._scale(floor), alpha=damping)
         factor, info = torch.linalg.cholesky_ex(matrix)
         return None if info else factor
+
+    def _scale(self, floor: float) -> Tensor:
+        diagonal = self._gram.diagonal()
+        return diagonal + floor * diagonal.max()
 
     def apply(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "rows"]:
         """J v."""

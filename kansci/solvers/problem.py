@@ -72,6 +72,11 @@ class Problem:
             name: value if isinstance(value, Parameter) else Parameter(float(value))
             for name, value in (parameters or {}).items()
         }
+        if not scalars and not any(p.requires_grad for each in models.values() for p in each.parameters()):
+            raise ConfigError(
+                "expected something to solve for, got no parameter that requires gradients and no free scalar; "
+                "call model.requires_grad_(True) or give parameters="
+            )
         return cls(models, terms, scalars)
 
     @property

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -159,16 +160,16 @@ class _Run:
 
     def _settled(self, system: System, at: Evaluation) -> Evaluation:
         """The same solution with smooth coefficients where no activation falls, if that costs nothing."""
-        system.write(at.vector)
+        system.place(at)
         points = torch.cat([points for term in self.problem.terms for points in term.point_sets])
         for unknowns in system.models.values():
             settle(unknowns.model, points)
         settled = system.evaluate(system.read(at.vector[system.size - len(system.scalars) :]))
-        return settled if settled.loss <= SAME_LOSS * at.loss else at
+        return settled if settled.loss < SAME_LOSS * at.loss < math.inf else at
 
     def _refined(self, system: System, at: Evaluation, grid: int) -> tuple[System, Evaluation]:
         """The same functions on finer grids, tightened around the activations where that costs nothing."""
-        system.write(at.vector)
+        system.place(at)
         scalars = at.vector[system.size - len(system.scalars) :]
         finer = self._system({name: _refine(unknowns, grid) for name, unknowns in system.models.items()})
         exact = finer.evaluate(finer.read(scalars))
@@ -188,12 +189,13 @@ class _Run:
             history.append(Step(len(history) + 1, stage, self.clock.seconds(), at.loss, terms, damping))
             bar.set_postfix_str(f"loss {at.loss:.2e}", refresh=False)
             bar.update()
-            return interrupt.pressed or bool(self.callback is not None and self.callback(history[-1]))
+            stop = self.callback is not None and bool(self.callback(history[-1]))
+            return stop or interrupt.pressed
 
         return report
 
     def _solution(self, system: System, at: Evaluation, status: str, history: list[Step]) -> Solution:
-        system.write(at.vector)
+        system.place(at)
         values = {name: float(value) for name, value in system.parameters(at.vector).items()}
         errors = standard_errors(system, at)
         estimates = {name: Estimate(value, error) for (name, value), error in zip(values.items(), errors, strict=True)}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import jvp
 
 from kansci.jets import Jet
@@ -22,6 +22,7 @@ class Evaluation(NamedTuple):
 
     Attributes:
         vector: the unknowns (p,).
+        models: the models whose grids the vector belongs to.
         rows: weighted residuals of each term, (r, n); the loss is the sum of their squares.
         jets: for each term, for each point set, the jet of each model.
         reach: how far the activations of each model reach.
@@ -30,6 +31,7 @@ class Evaluation(NamedTuple):
     """
 
     vector: Tensor
+    models: dict[str, nn.Module]
     rows: list[Tensor]
     jets: list[list[dict[str, Jet]]]
     reach: dict[str, Reach]
@@ -72,6 +74,12 @@ class System:
             unknowns.write(vector[start : start + len(unknowns)])
             start += len(unknowns)
 
+    def place(self, at: Evaluation) -> None:
+        """Go back to a point, with its grids."""
+        for name, model in at.models.items():
+            self.models[name].model = model
+        self.write(at.vector)
+
     def parameters(self, vector: Float[Tensor, "p"]) -> dict[str, Tensor]:
         """The free scalars in a vector."""
         values = vector[self.size - len(self.scalars) :]
@@ -89,7 +97,8 @@ class System:
         jets = [[self._jets(points, term.needs, reach) for points in term.point_sets] for term in self.terms]
         rows = [self.rows(term, own, self.parameters(vector)) for term, own in zip(self.terms, jets, strict=True)]
         losses = [float(own.square().sum()) for own in rows]
-        return Evaluation(vector, rows, jets, reach, losses, sum(losses))
+        models = {name: unknowns.model for name, unknowns in self.models.items()}
+        return Evaluation(vector, models, rows, jets, reach, losses, sum(losses))
 
     def _jets(self, points: Tensor, needs: str, reach: dict[str, Reach]) -> dict[str, Jet]:
         return {name: self._jet(name, points, needs, reach) for name in self.models}
@@ -114,7 +123,7 @@ class System:
 
     def term_jacobians(self, at: Evaluation) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
         """The same, term by term."""
-        self.write(at.vector)
+        self.place(at)
         for term, rows, jets in zip(self.terms, at.rows, at.jets, strict=True):
             yield self._term_jacobian(term, rows, jets, at.vector)
 

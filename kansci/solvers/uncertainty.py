@@ -29,24 +29,25 @@ def standard_errors(system: System, at: Evaluation) -> list[float]:
     kept = values > RANK_TOLERANCE * values.max()
     rows = vectors[-len(system.scalars) :]
     variance = (rows[:, kept].square() / values[kept]).sum(1)
+    if not _is_measured(system):
+        freedom = sum(own.numel() for own in at.rows) - int(kept.sum())
+        variance *= at.loss / max(freedom, 1)
     hidden = rows[:, ~kept].square().sum(1) > VISIBLE
     errors = torch.where(hidden, torch.inf, variance.sqrt() / units[-len(system.scalars) :])
     return errors.tolist()
 
 
 def _information(system: System, at: Evaluation) -> Float[Tensor, "p p"]:
-    """Sum over terms of J^T J in units of their noise."""
-    measured = any(term.noise is not None for term in system.terms)
+    """Sum over terms of J^T J in units of their noise, or as it is where no term has any."""
     total = at.vector.new_zeros(system.size, system.size)
-    count = sum(rows.numel() for rows in at.rows)
-    spread = at.loss / max(count - system.size, 1)
+    measured = _is_measured(system)
     for term, rows, blocks in zip(system.terms, at.rows, system.term_jacobians(at), strict=True):
         if term.noise is not None:
             weight = torch.as_tensor(term.weight, dtype=torch.float64) / term.size
             scale = (weight.sqrt() * torch.as_tensor(term.noise, dtype=torch.float64)).expand(term.size)
         else:
-            own = rows.square().mean() if measured else torch.tensor(spread, dtype=torch.float64)
-            scale = own.sqrt().clamp(min=1e-150).expand(term.size)
+            own = rows.square().mean().sqrt() if measured else torch.ones((), dtype=torch.float64)
+            scale = own.clamp(min=1e-150).expand(term.size)
         start = 0
         for _, block in blocks:
             points = len(block) // len(rows)
@@ -54,3 +55,7 @@ def _information(system: System, at: Evaluation) -> Float[Tensor, "p p"]:
             add_gram(total, block / part[:, None])
             start += points
     return total.tril() + total.tril(-1).T
+
+
+def _is_measured(system: System) -> bool:
+    return any(term.noise is not None for term in system.terms)

@@ -171,10 +171,9 @@ def test_the_base_function_is_continued_linearly(k):
 @pytest.mark.parametrize("k", range(1, 10))
 def test_periodic_edges_are_smooth_across_the_seam(k):
     edges = spline_edges(k=k, grid=k + 2, periodic=(0,))
-    end = torch.nextafter(torch.tensor(1.0, dtype=torch.float64), torch.tensor(0.0, dtype=torch.float64))
-    x = torch.tensor([[-1.0, 0.0], [end, 0.0], [1.0, 0.0], [0.3, 0.0], [0.3 + 2, 0.0], [0.3 - 20, 0.0]])
-    x[1, 0] = end
-    curves = edges.curves(x.double(), ORDERS)[0].detach()
+    x = torch.zeros(6, 2, dtype=torch.float64)
+    x[:, 0] = torch.tensor([-1, math.nextafter(1, 0), 1, 0.3, 0.3 + 2, 0.3 - 20], dtype=torch.float64)
+    curves = edges.curves(x, ORDERS)[0].detach()
     for order in range(min(k, ORDERS)):
         low, high, seam, inside, after, before = curves[:, 0, order]
         scale = curves[:, 0, order].abs().max().item()
