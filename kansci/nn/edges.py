@@ -243,6 +243,14 @@ class SymbolGroup(NamedTuple):
     targets: list[int]
     sources: list[int]
 
+    @property
+    def idle(self) -> float:
+        """A point inside the function's domain, where masked edges are evaluated: 0 times NaN would be NaN."""
+        low, high = self.function.domain
+        if math.isfinite(high - low):
+            return (low + high) / 2
+        return min(max(0.5, low + 0.5), high - 0.5)
+
 
 class SymbolicEdges(nn.Module):
     """The symbolic edges of a layer: c f(a x + b) + d, one call for each distinct f.
@@ -278,7 +286,7 @@ class SymbolicEdges(nn.Module):
     def _group_curves(self, group: SymbolGroup, x: Tensor, orders: int) -> Tensor:
         a, b, c, d = self.affine[group.targets, group.sources].unbind(-1)
         mask = self.mask[group.targets, group.sources]
-        inner = a * x[:, group.sources] + b
+        inner = torch.where(mask != 0, a * x[:, group.sources] + b, group.idle)
         values = [c * a**m * group.function.derivatives[m](inner) for m in range(orders)]
         values[0] = values[0] + d
         return mask * torch.stack(values, 1)
@@ -288,7 +296,7 @@ class SymbolicEdges(nn.Module):
         a, b, c, _ = self.affine[group.targets, group.sources].unbind(-1)
         mask = self.mask[group.targets, group.sources]
         source = x[:, group.sources]
-        inner = a * source + b
+        inner = torch.where(mask != 0, a * source + b, group.idle)
         f = [derivative(inner) for derivative in group.function.derivatives[: orders + 1]]
         rows = []
         for m in range(orders):

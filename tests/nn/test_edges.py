@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kansci.config import LayerConfig, Width
-from kansci.functions import Function, library_function
+from kansci.functions import LIBRARY, Function, library_function
 from kansci.nn.edges import SplineEdges, SymbolicEdges
 from tests.helpers import assert_same
 from tests.strategies import SYMBOLS, models, points, seeds
@@ -292,6 +292,18 @@ def test_each_function_is_called_once():
     edges.groups = [group._replace(function=counted(group.function)) for group in edges.groups]
     edges.curves(places(), 1)
     assert calls == ["sin", "exp"]
+
+
+@pytest.mark.parametrize("name", [*LIBRARY, "x**(5/2)", "x**-3"])
+def test_masked_symbolic_edges_are_zero_also_where_their_function_is_not_defined(name):
+    edges = symbolic_edges((name,))
+    edges.mask.zero_()
+    x = torch.tensor([[-30.0], [0.0], [30.0]], dtype=torch.float64, requires_grad=True)
+    (group,), (curves,) = edges.groups, edges.curves(x, ORDERS)
+    assert (curves == 0).all()
+    assert (edges.constants(group, x, ORDERS) == 0).all()
+    for gradient in torch.autograd.grad(curves.sum(), [x, edges.affine], allow_unused=True, materialize_grads=True):
+        assert (gradient == 0).all()
 
 
 def test_gauge_constants_are_not_identifiable():

@@ -84,6 +84,7 @@ def test_any_model_and_level(model, needs, seed):
 
 
 @quiet_vmap
+@settings(max_examples=12)
 @given(models(st.integers(1, 2)), st.sampled_from(LEVELS[:2]))
 def test_low_degrees(model, needs):
     check(make([Residual(mixture, points(model, 4), needs=needs)], model))
