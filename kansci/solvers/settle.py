@@ -9,6 +9,8 @@ References:
     Eilers, Marx, Flexible smoothing with B-splines and penalties, Statistical Science 11 (1996) 89.
 """
 
+from collections.abc import Collection
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -20,14 +22,15 @@ STIFFNESS = 1e-9
 
 
 @torch.no_grad()
-def settle(model: nn.Module, x: Float[Tensor, "n d"]) -> None:
-    """Settle all uniform spline edges of a MultKAN in place, for activations at the points x."""
+def settle(model: nn.Module, x: Float[Tensor, "n d"], trained: Collection[str]) -> None:
+    """Settle the trained uniform spline edges of a MultKAN in place, for activations at the points x."""
     if not isinstance(model, MultKAN):
         return
     nodes = model.lift(x, "value").value
-    for layer in model.layers:
+    for number, layer in enumerate(model.layers):
         after = layer(nodes)
-        if layer.splines is not None and layer.config.uniform and layer.config.grid > 1:
+        free = f"layers.{number}.splines.coef" in trained
+        if free and layer.splines is not None and layer.config.uniform and layer.config.grid > 1:
             _settle_edges(layer.splines, nodes)
         nodes = after
 

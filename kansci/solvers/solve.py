@@ -163,7 +163,8 @@ class _Run:
         system.place(at)
         points = torch.cat([points for term in self.problem.terms for points in term.point_sets])
         for unknowns in system.models.values():
-            settle(unknowns.model, points)
+            unknowns.model = copy.deepcopy(unknowns.model)
+            settle(unknowns.model, points, unknowns.slices)
         settled = system.evaluate(system.read(at.vector[system.size - len(system.scalars) :]))
         return settled if settled.loss < SAME_LOSS * at.loss < math.inf else at
 
