@@ -8,6 +8,8 @@ pure derivatives y_ii, or all y_ij with i <= j. Compositions and products are cl
 
 so a Laplacian costs d + 2 channels, and no derivative is ever taken by automatic differentiation.
 
+Inside networks points run along the last axis, here and in every layer: operations on short last axes are slow.
+
 References:
     Griewank, Walther, Evaluating Derivatives, SIAM 2008, chapter 13 (Taylor arithmetic).
 """
@@ -18,7 +20,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import hessian, jacrev, vmap
 
 from kansci.errors import ConfigError, DerivativeError, ShapeError
@@ -42,7 +44,7 @@ class Jet:
     """Value and derivatives of m functions of x in R^d at n points, with respect to the raw inputs.
 
     Attributes:
-        channels: (n, C, m): the value, then d first derivatives, then the second-order channels.
+        channels: (C, m, n): the value, then d first derivatives, then the second-order channels.
         needs: which level the channels hold: one of `LEVELS`.
         d: number of inputs.
 
@@ -56,7 +58,7 @@ class Jet:
         tensor([0., 4.])
     """
 
-    channels: Float[Tensor, "n channels m"]
+    channels: Float[Tensor, "channels m n"]
     needs: str
     d: int
 
@@ -64,30 +66,30 @@ class Jet:
     def lift(cls, x: Float[Tensor, "n d"], needs: str) -> "Jet":
         """The jet of the coordinates themselves."""
         n, d = x.shape
-        channels = [x[:, None]]
+        channels = [x.T[None]]
         if needs != "value":
-            channels.append(torch.eye(d, dtype=x.dtype, device=x.device).expand(n, d, d))
+            channels.append(torch.eye(d, dtype=x.dtype, device=x.device)[..., None].expand(d, d, n))
         if orders_of(needs) == 3:
-            channels.append(x.new_zeros(n, second_channels(needs, d), d))
-        return cls(torch.cat(channels, 1), needs, d)
+            channels.append(x.new_zeros(second_channels(needs, d), d, n))
+        return cls(torch.cat(channels), needs, d)
 
     @property
     def value(self) -> Float[Tensor, "n m"]:
         """Function values."""
-        return self.channels[:, 0]
+        return self.channels[0].T
 
     @property
     def gradient(self) -> Float[Tensor, "n m d"]:
         """First derivatives with respect to the d inputs."""
         self._require("gradient", "laplacian", "diagonal", "hessian")
-        return self.channels[:, 1 : 1 + self.d].transpose(1, 2)
+        return self.channels[1 : 1 + self.d].permute(2, 1, 0)
 
     @property
     def laplacian(self) -> Float[Tensor, "n m"]:
         """Sum of the pure second derivatives."""
         self._require("laplacian", "diagonal", "hessian")
         if self.needs == "laplacian":
-            return self.channels[:, -1]
+            return self.channels[-1].T
         return self.diagonal.sum(-1)
 
     @property
@@ -95,7 +97,7 @@ class Jet:
         """Pure second derivatives."""
         self._require("diagonal", "hessian")
         if self.needs == "diagonal":
-            return self.channels[:, 1 + self.d :].transpose(1, 2)
+            return self.channels[1 + self.d :].permute(2, 1, 0)
         return self.hessian.diagonal(dim1=-2, dim2=-1)
 
     @property
@@ -105,7 +107,7 @@ class Jet:
         rows, columns = _pairs(self.d, self.channels.device)
         number = torch.empty(self.d, self.d, dtype=torch.long, device=self.channels.device)
         number[rows, columns] = number[columns, rows] = torch.arange(len(rows), device=self.channels.device)
-        return self.channels[:, 1 + self.d :].transpose(1, 2)[..., number]
+        return self.channels[1 + self.d :].permute(2, 1, 0)[..., number]
 
     def _require(self, *levels: str) -> None:
         if self.needs not in levels:
@@ -121,13 +123,19 @@ class Jet:
 
     def affine(self, scale: Float[Tensor, "m"], bias: Float[Tensor, "m"]) -> "Jet":
         """scale * y + bias, function by function."""
-        scaled = self.channels * scale
-        value = scaled[:, :1] + bias
-        return Jet(torch.cat([value, scaled[:, 1:]], 1) if scaled.shape[1] > 1 else value, self.needs, self.d)
+        return self._moved(bias, lambda shift: torch.addcmul(shift, self.channels, scale[:, None]))
+
+    def linear(self, weight: Float[Tensor, "k m"], bias: Float[Tensor, "k"]) -> "Jet":
+        """W y + b: W acts on every channel, b on the value."""
+        return self._moved(bias, lambda shift: weight @ self.channels + shift)
+
+    def _moved(self, bias: Tensor, move: Callable[[Tensor], Tensor]) -> "Jet":
+        shift = nn.functional.pad(bias[None, :, None], (0, 0, 0, 0, 0, len(self.channels) - 1))
+        return Jet(move(shift), self.needs, self.d)
 
     def select(self, columns: Tensor | slice | list[int]) -> "Jet":
         """Some of the functions, or the same ones in another order."""
-        return Jet(self.channels[:, :, columns], self.needs, self.d)
+        return Jet(self.channels[:, columns], self.needs, self.d)
 
     def __add__(self, other: "Jet") -> "Jet":
         """Sum, function by function."""
@@ -135,35 +143,27 @@ class Jet:
 
     def __mul__(self, other: "Jet") -> "Jet":
         """Product, function by function."""
-        a, b = self.channels, other.channels
-        product = a * b[:, :1] + a[:, :1] * b
-        crossed = cross_terms(a[:, 1 : 1 + self.d], b[:, 1 : 1 + self.d], self.needs)
-        value = a[:, :1] * b[:, :1]
-        first = product[:, 1 : 1 + self.d]
-        return Jet(torch.cat([value, first, product[:, 1 + self.d :] + crossed], 1), self.needs, self.d)
+        a, b, d = self.channels, other.channels, self.d
+        product = a * b[:1] + a[:1] * b
+        crossed = cross_terms(a[1 : 1 + d], b[1 : 1 + d], self.needs)
+        parts = [a[:1] * b[:1], product[1 : 1 + d], product[1 + d :] + crossed]
+        return Jet(torch.cat(parts), self.needs, d)
 
-    def apply(self, derivatives: Float[Tensor, "n orders m"]) -> "Jet":
+    def apply(self, derivatives: Float[Tensor, "orders m n"]) -> "Jet":
         """phi(y), function by function, from the values of phi, phi', phi'' at the values of y."""
-        value, first, second = (derivatives[:, order : order + 1] for order in range(3))
-        rest = first * self.channels[:, 1:]
+        value, *slopes = derivatives.split(1)
+        parts = [value]
+        if slopes:
+            rest = slopes[0] * self.channels[1:]
+            parts += [rest[: self.d], rest[self.d :]]
         if self.orders == 3:
-            gradient = self.channels[:, 1 : 1 + self.d]
-            curved = second * cross_terms(gradient, gradient, self.needs) / 2
-            rest = torch.cat([rest[:, : self.d], rest[:, self.d :] + curved], 1)
-        return Jet(torch.cat([value, rest], 1), self.needs, self.d)
+            parts[2] = parts[2] + slopes[1] * self.squares()
+        return Jet(torch.cat(parts), self.needs, self.d)
 
-    def composition_matrix(self) -> Float[Tensor, "n channels m orders"]:
-        """A with (phi(y))_c = sum_q A_cq phi^(q)(y), the rule of composition as a matrix at each point."""
-        a = self.channels
-        rows = torch.zeros_like(a)
-        value = torch.cat([torch.ones_like(a[:, :1]), rows[:, 1:]], 1)
-        columns = [value]
-        if self.needs != "value":
-            columns.append(torch.cat([rows[:, :1], a[:, 1:]], 1))
-        if orders_of(self.needs) == 3:
-            squares = cross_terms(a[:, 1 : 1 + self.d], a[:, 1 : 1 + self.d], self.needs) / 2
-            columns.append(torch.cat([rows[:, : 1 + self.d], squares], 1))
-        return torch.stack(columns, -1)
+    def squares(self) -> Float[Tensor, "s m n"]:
+        """y_i y_j in the second-order channels: what phi'' is multiplied by in phi(y)."""
+        gradient = self.channels[1 : 1 + self.d]
+        return cross_terms(gradient, gradient, self.needs) / 2
 
 
 def second_channels(needs: str, d: int) -> int:
@@ -171,16 +171,25 @@ def second_channels(needs: str, d: int) -> int:
     return {"laplacian": 1, "diagonal": d, "hessian": d * (d + 1) // 2}.get(needs, 0)
 
 
-def cross_terms(a: Float[Tensor, "n d m"], b: Float[Tensor, "n d m"], needs: str) -> Float[Tensor, "n s m"]:
+def cross_terms(a: Float[Tensor, "d m n"], b: Float[Tensor, "d m n"], needs: str) -> Float[Tensor, "s m n"]:
     """a_i b_j + a_j b_i in the second-order channels of a level."""
     if needs == "laplacian":
-        return 2 * (a * b).sum(1, keepdim=True)
+        return 2 * (a * b).sum(0, keepdim=True)
     if needs == "diagonal":
         return 2 * a * b
     if needs == "hessian":
-        rows, columns = _pairs(a.shape[1], a.device)
-        return a[:, rows] * b[:, columns] + a[:, columns] * b[:, rows]
-    return a[:, :0]
+        rows, columns = _pairs(len(a), a.device)
+        return a[rows] * b[columns] + a[columns] * b[rows]
+    return a[:0]
+
+
+def cross_adjoint(a: Float[Tensor, "d m n"], seeds: Float[Tensor, "s m n"], needs: str) -> Float[Tensor, "d m n"]:
+    """Derivatives of sum_s seeds_s cross_terms(a, b)_s with respect to b."""
+    if needs in ("laplacian", "diagonal"):
+        return 2 * a * seeds
+    rows, columns = _pairs(len(a), a.device)
+    found = torch.zeros_like(a)
+    return found.index_add_(0, columns, seeds * a[rows]).index_add_(0, rows, seeds * a[columns])
 
 
 def _pairs(d: int, device: torch.device) -> Tensor:
@@ -229,9 +238,9 @@ def _functional_jet(f: Callable[[Tensor], Tensor], x: Tensor, needs: str) -> Jet
         return f(point).reshape(-1)
 
     d = x.shape[1]
-    channels = [vmap(outputs)(x)[:, None]]
+    channels = [vmap(outputs, out_dims=1)(x)[None]]
     if needs != "value":
-        channels.append(vmap(jacrev(outputs))(x).transpose(1, 2))
+        channels.append(vmap(jacrev(outputs))(x).permute(2, 1, 0))
     if orders_of(needs) == 3:
         second = vmap(hessian(outputs))(x)
         diagonal = second.diagonal(dim1=-2, dim2=-1)
@@ -241,5 +250,5 @@ def _functional_jet(f: Callable[[Tensor], Tensor], x: Tensor, needs: str) -> Jet
             "diagonal": diagonal,
             "hessian": second[..., rows, columns],
         }[needs]
-        channels.append(kept.transpose(1, 2))
-    return Jet(torch.cat(channels, 1), needs, d)
+        channels.append(kept.permute(2, 1, 0))
+    return Jet(torch.cat(channels), needs, d)

@@ -9,6 +9,7 @@ References:
     de Boor, A Practical Guide to Splines, Springer 2001 (local evaluation, knot insertion, Greville points).
 """
 
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
 from typing import NamedTuple
@@ -24,12 +25,12 @@ class LocalBasis(NamedTuple):
     """The basis functions alive at each point, with their derivatives.
 
     Attributes:
-        first: (n, in), number of the first basis function alive; the others follow it.
-        values: (n, in, orders, k + 1), the derivatives of order 0, 1, ... of the k + 1 functions.
+        first: (in, n), number of the first basis function alive; the others follow it.
+        values: (orders, k + 1, in, n), the derivatives of order 0, 1, ... of the k + 1 functions.
     """
 
-    first: Int[Tensor, "n in"]
-    values: Float[Tensor, "n in orders alive"]
+    first: Int[Tensor, "in n"]
+    values: Float[Tensor, "orders alive in n"]
 
 
 def uniform_knots(low: Float[Tensor, "in"], high: Float[Tensor, "in"], grid: int, k: int) -> Float[Tensor, "in t"]:
@@ -56,20 +57,20 @@ def extend_grid(grid: Float[Tensor, "in g"], k: int) -> Float[Tensor, "in t"]:
     return torch.cat([before, grid, after], dim=1)
 
 
-def domain_of(knots: Float[Tensor, "in t"], k: int) -> tuple[Float[Tensor, "in"], Float[Tensor, "in"]]:
+def domain_of(knots: Float[Tensor, "in t *_"], k: int) -> tuple[Float[Tensor, "in *_"], Float[Tensor, "in *_"]]:
     """Ends of the grid, without the extension."""
     return knots[:, k], knots[:, knots.shape[1] - 1 - k]
 
 
 def evaluate_basis(
-    x: Float[Tensor, "n in"], knots: Float[Tensor, "in t"], k: int, orders: int, *, uniform: bool
+    x: Float[Tensor, "in n"], knots: Float[Tensor, "in t"], k: int, orders: int, *, uniform: bool
 ) -> LocalBasis:
     """Basis functions alive at x and their first `orders - 1` derivatives; linear outside the grid.
 
-    Meant for closed-form derivatives: it is not differentiable by autograd where x leaves the grid.
+    By operations that autograd, vmap and compilers can take apart.
 
     Args:
-        x: points, one column for each knot vector.
+        x: points, one row for each knot vector.
         knots: extended knots, increasing.
         k: polynomial degree.
         orders: how many derivatives, the value counted as one, at most 4.
@@ -87,72 +88,43 @@ def evaluate_basis(
         >>> evaluate_basis(x, knots, 3, 1, uniform=True).values.flatten() * 48
         tensor([ 1., 23., 23.,  1.], dtype=torch.float64)
     """
-    clamped = torch.clamp(x, *domain_of(knots, k))
-    outside = (x - clamped)[..., None]
-    evaluate = _uniform_basis if uniform else _general_basis
-    first, values = evaluate(clamped, knots, k, max(orders, 2))
-    values[..., 0, :] += outside * values[..., 1, :]
-    values[..., 2:, :] *= (outside == 0)[..., None]
-    return LocalBasis(first, values[..., :orders, :])
-
-
-def basis_values(x: Float[Tensor, "n in"], knots: Float[Tensor, "in t"], k: int, *, uniform: bool) -> LocalBasis:
-    """The values alone, by operations that autograd, vmap and compilers can take apart.
-
-    Args:
-        x: points, one column for each knot vector.
-        knots: extended knots, increasing.
-        k: polynomial degree.
-        uniform: whether the knots are equidistant, which is faster.
-
-    Returns:
-        What `evaluate_basis` returns with `orders` = 1.
-    """
-    clamped = torch.clamp(x, *domain_of(knots, k))
-    outside = x - clamped
-    if uniform:
-        interval, v, scale = _locate(clamped, knots, k)
-        powers = _powers(v, k)
-        slopes = [torch.zeros_like(v), *(p * power for p, power in enumerate(powers[:-1], 1))]
-        linear = torch.stack(powers, -1) + (outside * scale)[..., None] * torch.stack(slopes, -1)
-        return LocalBasis(interval, (linear @ _pieces(k, 1, x))[..., None, :])
-    first, values = _general_basis(clamped, knots, k, 2)
-    return LocalBasis(first, values[..., :1, :] + outside[..., None, None] * values[..., 1:, :])
-
-
-def _locate(x: Tensor, knots: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Interval number, place -1/2 <= v <= 1/2 within it, and intervals per unit length."""
-    low, high = domain_of(knots, k)
-    grid = knots.shape[1] - 2 * k - 1
-    scale = grid / (high - low)
-    position = (x - low) * scale
-    interval = position.detach().floor().long().clamp(0, grid - 1)
-    return interval, position - interval - 0.5, scale
-
-
-def _powers(v: Tensor, k: int) -> list[Tensor]:
-    powers = [torch.ones_like(v), v]
-    for _ in range(2, k + 1):
-        powers.append(powers[-1] * v)
-    return powers[: k + 1]
+    return (_uniform_basis if uniform else _general_basis)(x, knots, k, orders)
 
 
 def _uniform_basis(x: Tensor, knots: Tensor, k: int, orders: int) -> LocalBasis:
-    interval, v, scale = _locate(x, knots, k)
-    values = torch.stack(_powers(v, k), -1) @ _pieces(k, orders, x)
-    units = torch.stack([scale**m for m in range(orders)], -1)
-    return LocalBasis(interval, values.unflatten(-1, (orders, k + 1)) * units[..., None])
+    """One matrix product of the pieces' coefficients with powers, linear continuation included."""
+    low, high = domain_of(knots[..., None], k)
+    grid = knots.shape[1] - 2 * k - 1
+    per_unit = grid / (high - low)
+    place = (x - low) * per_unit
+    inside = place.clamp(0, grid)
+    outside = place - inside
+    interval = inside.detach().long().clamp(0, grid - 1)
+    v = inside - interval - 0.5
+    powers = [v]
+    for _ in range(2, k + 1):
+        powers.append(powers[-1] * v)
+    constants, factors = (table.to(x.device) for table in _TABLES[k, orders, x.dtype])
+    rows = torch.stack([*powers, outside, outside.relu()])
+    values = torch.addmm(constants, factors, rows.flatten(1)).view(orders, k + 1, *x.shape)
+    if orders == 1:
+        return LocalBasis(interval, values)
+    units = [per_unit**m * (outside == 0) if m > 1 else (per_unit**m).expand_as(x) for m in range(orders)]
+    return LocalBasis(interval, values * torch.stack(units)[:, None])
 
 
 def _general_basis(x: Tensor, knots: Tensor, k: int, orders: int) -> LocalBasis:
     """Cox-de Boor recursion on the 2k knots around each point."""
+    inside = x.clamp(*domain_of(knots[..., None], k))
+    outside = x - inside
     grid = knots.shape[1] - 2 * k - 1
     ends = knots[:, k + 1 : k + grid].contiguous()
-    interval = torch.searchsorted(ends, x.detach().T.contiguous(), right=True).T
-    around = interval[..., None] + torch.arange(1, 2 * k + 1, device=x.device)
-    t = torch.gather(knots.expand(*x.shape[:-1], *knots.shape), -1, around)
-    derivatives = [_derivative(x[..., None], t, k, m) for m in range(orders)]
-    return LocalBasis(interval, torch.stack(derivatives, dim=-2))
+    interval = torch.searchsorted(ends, inside.detach().contiguous(), right=True)
+    around = interval + torch.arange(1, 2 * k + 1, device=x.device)[:, None, None]
+    t = torch.gather(knots.T[..., None].expand(*knots.T.shape, x.shape[1]), 0, around)
+    value, slope, *others = (_derivative(inside, t, k, m) for m in range(max(orders, 2)))
+    derivatives = [value + outside * slope, slope, *(own * (outside == 0) for own in others)]
+    return LocalBasis(interval, torch.stack(derivatives[:orders]))
 
 
 def _derivative(x: Tensor, t: Tensor, k: int, m: int) -> Tensor:
@@ -161,17 +133,17 @@ def _derivative(x: Tensor, t: Tensor, k: int, m: int) -> Tensor:
     The last m steps of the recursion differentiate: each takes values of one degree to slopes of the next.
     """
     if m > k:
-        return torch.zeros_like(x).expand(*x.shape[:-1], k + 1)
-    values = torch.ones_like(x)
+        return torch.zeros_like(x).expand(k + 1, *x.shape)
+    values = torch.ones_like(x)[None]
     for degree in range(1, k + 1):
-        left, right = t[..., k - degree : k], t[..., k : k + degree]
+        left, right = t[k - degree : k], t[k : k + degree]
         values = values / (right - left)
         if degree <= k - m:
             rising, falling = (x - left) * values, (right - x) * values
         else:
             rising, falling = degree * values, -degree * values
-        pad = torch.zeros_like(x)
-        values = torch.cat([falling, pad], -1) + torch.cat([pad, rising], -1)
+        pad = torch.zeros_like(x)[None]
+        values = torch.cat([falling, pad]) + torch.cat([pad, rising])
     return values
 
 
@@ -204,24 +176,36 @@ def _times_linear(p: tuple[Fraction, ...], constant: Fraction, slope: int) -> tu
     return _add((*(constant * a for a in p), Fraction(0)), (Fraction(0), *(slope * a for a in p)))
 
 
-def _piece_table(k: int, orders: int) -> Tensor:
-    """(k + 1 powers, orders * (k + 1) functions): the pieces and their derivatives with respect to v."""
+def _piece_table(k: int, orders: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The pieces and their derivatives with respect to v, functions of one order after those of the other.
+
+    Constants (orders * (k + 1), 1), and factors (orders * (k + 1), k + 2): of v, ..., v^k, and, for the values'
+    linear continuation, of the number of intervals by which a point is outside the grid and by which it is above.
+    """
     pieces = [list(piece) for piece in _exact_pieces(k)]
     rows = list(pieces)
     for _ in range(1, orders):
         pieces = [[*(p * a for p, a in enumerate(piece[1:], 1)), Fraction(0)] for piece in pieces]
         rows += pieces
+    slopes = [[_slope_at(piece, end) for end in (Fraction(-1, 2), Fraction(1, 2))] for piece in _exact_pieces(k)]
+    continuations = [[low, high - low] for low, high in slopes] + [[Fraction(0)] * 2] * (len(rows) - k - 1)
+    table = [list(map(float, [*row, *more])) for row, more in zip(rows, continuations, strict=True)]
     with torch.inference_mode(mode=False):
-        table = torch.tensor([list(map(float, row)) for row in rows], dtype=torch.float64, device="cpu")
-        return table.T.contiguous()
+        whole = torch.tensor(table, dtype=torch.float64, device="cpu").to(dtype)
+        return whole[:, :1].contiguous(), whole[:, 1:].contiguous()
+
+
+def _slope_at(piece: Sequence[Fraction], v: Fraction) -> Fraction:
+    return sum((p * a * v ** (p - 1) for p, a in enumerate(piece) if p), Fraction(0))
 
 
 # Filled on import and not on first use, which may be inside a tracer or under inference_mode.
-_TABLES = {(k, orders): _piece_table(k, orders) for k in range(1, MAX_DEGREE + 1) for orders in (1, 2, 3, 4)}
-
-
-def _pieces(k: int, orders: int, like: Tensor) -> Tensor:
-    return _TABLES[k, orders].to(device=like.device, dtype=like.dtype)
+_TABLES = {
+    (k, orders, dtype): _piece_table(k, orders, dtype)
+    for k in range(1, MAX_DEGREE + 1)
+    for orders in (1, 2, 3, 4)
+    for dtype in (torch.float32, torch.float64)
+}
 
 
 def insertion_matrix(

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from kansci.jets import Jet
 from kansci.nn.arguments import check_finite
 from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
@@ -72,20 +73,22 @@ def trace(model: MultKAN, x: Float[Tensor, "n d"]) -> Trace:
     check_finite(x, "x")
     layers = []
     for layer in model.layers:
-        layers.append(_trace_layer(layer, nodes[-1]))
-        nodes.append(layer.combine(layers[-1].subnodes))
+        layers.append(_trace_layer(layer, nodes[-1].T))
+        subnodes = Jet(layers[-1].subnodes.T[None], "value", 0)
+        nodes.append(layer.combine(subnodes).value)
     return Trace(tuple(nodes), *(tuple(values) for values in zip(*layers, strict=True)))
 
 
-def _trace_layer(layer: KANLayer, x: Tensor) -> _LayerTrace:
-    edges = x.new_zeros(len(x), layer.config.out.n_subnodes, layer.config.n_in)
+def _trace_layer(layer: KANLayer, x: Float[Tensor, "in n"]) -> _LayerTrace:
+    edges = x.new_zeros(layer.config.out.n_subnodes, *x.shape)
     outside = x.new_zeros(layer.config.n_in)
     if layer.splines is not None:
-        edges += layer.splines.edge_values(x)
+        edges += layer.splines.edge_values(x)[0]
         low, high = layer.splines.domain
         wrapped = layer.splines.wrap(x)
-        outside = (~((low <= wrapped) & (wrapped <= high))).to(x.dtype).mean(0)
+        outside = (~((low[:, None] <= wrapped) & (wrapped <= high[:, None]))).to(x.dtype).mean(1)
     if layer.symbols is not None:
-        for group, curves in zip(layer.symbols.groups, layer.symbols.curves(x, 1), strict=True):
-            edges[:, group.targets, group.sources] += curves[:, 0]
+        for group in layer.symbols.groups:
+            edges[group.targets, group.sources] += layer.symbols.derivatives(group, x, 1)[0]
+    edges = edges.permute(2, 0, 1).contiguous()
     return _LayerTrace(edges, edges.sum(-1), outside)

@@ -51,12 +51,11 @@ class DenseLayer(nn.Module):
 
     def activate(self, jet: Jet) -> Jet:
         """The jet of f(x)."""
-        return jet.apply(torch.stack(self.activation.jet(jet.value, jet.orders - 1), 1))
+        return jet.apply(torch.stack(self.activation.jet(jet.channels[0], jet.orders - 1)))
 
     def combine(self, jet: Jet) -> Jet:
-        """The jet of y from that of f(x): W acts on every channel, b on the value."""
-        bias = nn.functional.pad(self.bias[None], (0, 0, 0, jet.channels.shape[1] - 1))
-        return Jet(jet.channels @ self.weight.T + bias, jet.needs, jet.d)
+        """The jet of y from that of f(x)."""
+        return jet.linear(self.weight, self.bias)
 
     def jet(self, jet: Jet) -> Jet:
         """The jet of y."""

@@ -3,7 +3,11 @@
 A spline edge is phi(x) = mask (scale_base b(x^) + scale_spline sum_p coef_p B_p(x)), with x^ the input scaled
 to [-1, 1] over the domain of its knots; outside it continues linearly. A symbolic edge is
 mask (c f(a x + b) + d).
-Tensors of edges are indexed [target subnode, source node, ...].
+Tensors of edges are indexed [target subnode, source node, ...]; points run along the last axis.
+
+Spline edges are linear in their weights, the coefficients together with scale_base. What they are linear in, the
+B-splines and the base function at the sources, is their basis; of a jet, its channels are jets. All that is ever
+computed from spline edges is one bilinear map of weights and basis, `contract`, and its adjoints.
 """
 
 import math
@@ -17,21 +21,25 @@ from torch.autograd.function import once_differentiable
 
 from kansci.config import LayerConfig
 from kansci.functions import Function, library_function
-from kansci.splines import basis_values, domain_of, evaluate_basis, uniform_knots
+from kansci.jets import Jet, cross_adjoint
+from kansci.splines import domain_of, evaluate_basis, uniform_knots
+
+# Functions per target subnode above which gathering those alive beats a matrix product with all of them.
+GATHER = 8
 
 
 class EdgeBasis(NamedTuple):
-    """Everything that spline edges are linear in, at each point.
+    """The functions that edges are linear in, those alive at each point: k + 1 B-splines, then the base function.
 
     Attributes:
-        columns: (n, in, k + 1), numbers of the coefficients alive.
-        values: (n, in, orders, k + 1), the basis functions that belong to them and their derivatives.
-        base: (n, in, orders), the base function and its derivatives.
+        numbers: (alive, in, n), which of the functions of each source they are.
+        values: (channels, alive, in, n), the channels of their jets.
+        derivatives: (orders, alive, in, n), of order 0, 1, ... with respect to the source.
     """
 
-    columns: Int[Tensor, "n in alive"]
-    values: Float[Tensor, "n in orders alive"]
-    base: Float[Tensor, "n in orders"]
+    numbers: Int[Tensor, "alive in n"]
+    values: Float[Tensor, "channels alive in n"]
+    derivatives: Float[Tensor, "orders alive in n"]
 
 
 class SplineEdges(nn.Module):
@@ -78,14 +86,24 @@ class SplineEdges(nn.Module):
         return domain_of(self.knots, self.config.k)
 
     @property
-    def weights(self) -> Float[Tensor, "subnode in coef"]:
-        """Effective coefficients: coef with scale_spline and mask folded in."""
-        return self.coef * (self.scale_spline * self.mask)[..., None]
+    def n_functions(self) -> int:
+        """Functions of each source: its B-splines, and the base function if there is one."""
+        return self.config.n_coef + (self.config.base != "zero")
 
     @property
-    def base_weights(self) -> Float[Tensor, "subnode in"]:
-        """Effective coefficients of the base function, which is absent on periodic inputs."""
-        return self.scale_base * self.mask * self.has_base
+    def weights(self) -> Float[Tensor, "subnode in functions"]:
+        """What the edges are linear in their basis with."""
+        return self.pack(self.coef, self.scale_base)
+
+    def pack(
+        self, coef: Float[Tensor, "subnode in coef"], scale_base: Float[Tensor, "subnode in"]
+    ) -> Float[Tensor, "subnode in functions"]:
+        """Weights from coefficients and factors of the base function, with scale_spline and mask folded in."""
+        coef = coef * (self.scale_spline * self.mask)[..., None]
+        if self.config.base == "zero":
+            return coef
+        base = scale_base * self.mask
+        return torch.cat([coef, (base * self.has_base if self.config.periodic else base)[..., None]], 2)
 
     @property
     def has_base(self) -> Float[Tensor, "in"]:
@@ -101,139 +119,213 @@ class SplineEdges(nn.Module):
         count[list(self.config.periodic)] = self.config.grid
         return count
 
-    def forward(self, x: Float[Tensor, "n in"]) -> Float[Tensor, "n subnode"]:
+    def forward(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "subnode n"]:
         """Sums of the edges into each subnode, by plain differentiable operations."""
-        x = self.wrap(x)
-        first, values = basis_values(x, self.knots, self.config.k, uniform=self.config.uniform)
-        alive = self._alive(first)
-        dense = values.new_zeros(*x.shape, self.config.n_coef).scatter(-1, alive, values[..., 0, :])
-        sums = torch.einsum("nip,oip->no", dense, self.weights)
-        if self.config.base == "zero":
-            return sums
-        return sums + self._continued(self.base, x) @ self.base_weights.T
+        return contract(self.weights, self.basis(x, 1))[0]
 
-    def edge_values(self, x: Float[Tensor, "n in"]) -> Float[Tensor, "n subnode in"]:
-        """The value of each edge."""
-        return self.curves(x, 1)[0][..., 0, :].transpose(1, 2)
+    def jet(self, jet: Jet) -> Jet:
+        """The same as jets; one backward pass through them is exact, for a second one take `forward`."""
+        return self.sums(jet, self.basis_jet(jet))
 
-    def curves(self, x: Float[Tensor, "n in"], orders: int) -> tuple[Float[Tensor, "n in orders subnode"], EdgeBasis]:
-        """phi, phi', phi'', ... of each edge, and what they are linear in.
+    def sums(self, jet: Jet, basis: EdgeBasis) -> Jet:
+        """The same from what the edges are linear in."""
+        return Jet(contract(self.weights, basis), jet.needs, jet.d)
 
-        One backward pass through them is exact; for a second one take `forward`.
-        """
-        if not torch.is_grad_enabled():
-            basis = self.basis(x, orders)
-            return contract(basis, self.weights, self.base_weights), basis
-        outputs: Any = _Curves.apply(x, self.weights, self.base_weights, self, orders)
-        curves, _, columns, values, base = outputs
-        return curves, EdgeBasis(columns, values[..., :orders, :], base[..., :orders])
+    def edge_values(
+        self, x: Float[Tensor, "in n"], orders: int = 1, weights: Tensor | None = None
+    ) -> Float[Tensor, "orders subnode in n"]:
+        """The value of each edge and its derivatives, for other weights if some are given."""
+        numbers, _, derivatives = self.basis(x, orders)
+        return (_alive(self.weights if weights is None else weights, numbers) * derivatives[:, None]).sum(2)
 
-    def basis(self, x: Float[Tensor, "n in"], orders: int) -> EdgeBasis:
-        """What the edges are linear in."""
+    def basis_jet(self, jet: Jet) -> EdgeBasis:
+        """What the edges are linear in, at sources that are themselves jets."""
+        if not (torch.is_grad_enabled() and jet.channels.requires_grad):
+            basis = self.basis(jet.channels[0], jet.orders)
+            return basis._replace(values=_compose(jet, basis.derivatives))
+        outputs: Any = _BasisJet.apply(jet.channels, self, jet.needs, jet.d)
+        values, numbers, derivatives = outputs
+        return EdgeBasis(numbers, values, derivatives)
+
+    def basis(self, x: Float[Tensor, "in n"], orders: int) -> EdgeBasis:
+        """What the edges are linear in at x, by plain differentiable operations."""
         x = self.wrap(x)
         first, values = evaluate_basis(x, self.knots, self.config.k, orders, uniform=self.config.uniform)
-        return EdgeBasis(self._alive(first), values, self._base_derivatives(x, orders))
+        numbers = first + torch.arange(self.config.k + 1, device=x.device)[:, None, None]
+        if self.config.periodic:
+            numbers = numbers % self.n_free[:, None]
+        if self.config.base != "zero":
+            last = torch.full_like(first, self.config.n_coef)
+            numbers = torch.cat([numbers, last[None]])
+            values = torch.cat([values, self._base(x, orders)[:, None]], 1)
+        return EdgeBasis(numbers, values[:1], values)
+
+    def splines_at(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "in coef n"]:
+        """Values of all B-splines."""
+        numbers, values, _ = self.basis(x, 1)
+        alive = self.config.k + 1
+        splines = EdgeBasis(numbers[:alive], values[:, :alive], values[:, :alive])
+        return _all_functions(splines, self.config.n_coef).view(len(x), self.config.n_coef, -1)
 
     def identifiable(self, parameter: str) -> Tensor:
         """Which elements of a parameter change the function: not those masked, tied or replaced by others."""
         if parameter == "coef":
             own = torch.arange(self.config.n_coef, device=self.coef.device) < self.n_free[:, None]
             return ((self.mask * self.scale_spline) != 0)[..., None] & own
-        return (self.mask * self.has_base) != 0
+        return (self.mask * self.has_base * (self.config.base != "zero")) != 0
 
-    def wrap(self, x: Tensor) -> Tensor:
+    def wrap(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "in n"]:
         """Bring periodic inputs into their period."""
         rows = list(self.config.periodic)
         if not rows:
             return x
-        low, high = self.domain
+        low, high = domain_of(self.knots[..., None], self.config.k)
         inside = low + torch.remainder(x - low, high - low)
         periodic = torch.zeros_like(low, dtype=torch.bool)
         periodic[rows] = True
         return torch.where(periodic, inside, x)
 
-    def _alive(self, first: Tensor) -> Tensor:
-        alive = first[..., None] + torch.arange(self.config.k + 1, device=first.device)
-        return alive % self.n_free[:, None] if self.config.periodic else alive
-
-    def _scaled(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        low, high = self.domain
+    def _base(self, x: Float[Tensor, "in n"], orders: int) -> Float[Tensor, "orders in n"]:
+        """The base function of sources scaled to [-1, 1], linear outside, and its derivatives."""
+        low, high = domain_of(self.knots[..., None], self.config.k)
         scale = 2 / (high - low)
-        return (x - low) * scale - 1, scale
-
-    def _continued(self, f: Function, x: Tensor) -> Tensor:
-        scaled, _ = self._scaled(x)
-        clamped = scaled.clamp(-1, 1)
-        return f(clamped) + (scaled - clamped) * f.derivatives[1](clamped)
-
-    def _base_derivatives(self, x: Tensor, orders: int) -> Tensor:
-        if self.config.base == "zero":
-            return x.new_zeros(*x.shape, orders)
-        scaled, scale = self._scaled(x)
-        clamped = scaled.clamp(-1, 1)
-        inside = scaled == clamped
-        values = [scale**m * self.base.derivatives[m](clamped) * (inside if m > 1 else 1) for m in range(orders)]
-        values[0] = self._continued(self.base, x)
-        return torch.stack(values, -1)
+        scaled = (x - low) * scale - 1
+        inside = scaled.clamp(-1, 1)
+        outside = scaled - inside
+        value, slope, *others = self.base.jet(inside, max(orders, 2) - 1)
+        if orders == 1:
+            return (value + outside * slope)[None]
+        within = outside == 0
+        curved = [scale**m * own * within for m, own in enumerate(others, 2)]
+        return torch.stack([value + outside * slope, scale * slope, *curved])
 
 
-def contract(basis: EdgeBasis, weights: Tensor, base_weights: Tensor) -> Float[Tensor, "n in orders subnode"]:
-    """Edges from their basis and their effective coefficients."""
-    curves = basis.values @ _gather_rows(weights, basis.columns)
-    return torch.addcmul(curves, basis.base[..., None], base_weights.T[:, None])
+def contract(weights: Float[Tensor, "subnode in functions"], basis: EdgeBasis) -> Float[Tensor, "channels subnode n"]:
+    """sum_ip w_oip b_cip: edges of the given weights, summed over their sources.
+
+    Layers with few targets gather the weights of the functions alive at each point, at a cost that does not grow with
+    the grid; others are one matrix product with all functions, most of them zero at a point.
+    """
+    n_out, _, n_functions = weights.shape
+    if _gathers(n_out, n_functions):
+        return (_alive(weights, basis.numbers) * basis.values[:, None]).sum((2, 3))
+    return weights.flatten(1) @ _all_functions(basis, n_functions)
 
 
-class _Curves(torch.autograd.Function):
-    """phi and its derivatives; the derivative of phi^(m) is phi^(m + 1), computed in the same sweep."""
+def contract_adjoint(
+    seeds: Float[Tensor, "channels subnode n"], basis: EdgeBasis, n_functions: int
+) -> Float[Tensor, "subnode in functions"]:
+    """sum_cn s_con b_cip: derivatives of seeded sums with respect to the weights."""
+    n_out, n_in = seeds.shape[1], basis.numbers.shape[1]
+    if _gathers(n_out, n_functions):
+        local = (seeds[:, :, None, None] * basis.values[:, None]).sum(0)
+        flat = _flat(basis.numbers, n_functions).flatten()
+        found = local.new_zeros(n_out, n_in * n_functions).index_add_(1, flat, local.flatten(1))
+    else:
+        dense = _all_functions(basis, n_functions)
+        found = sum(
+            (own @ other.T for own, other in zip(seeds, dense, strict=True)), torch.zeros((), device=dense.device)
+        )
+    return found.view(n_out, n_in, n_functions)
+
+
+def places(numbers: Int[Tensor, "alive in n"], n_functions: int) -> Int[Tensor, "places"]:
+    """Where the functions alive at each point stand among all of them in a flat (in, functions, n)."""
+    _, n_in, n = numbers.shape
+    start = (
+        torch.arange(n, device=numbers.device) + n * n_functions * torch.arange(n_in, device=numbers.device)[:, None]
+    )
+    return torch.add(start, numbers, alpha=n).flatten()
+
+
+def _gathers(n_out: int, n_functions: int) -> bool:
+    return n_out * GATHER < n_functions
+
+
+def _flat(numbers: Int[Tensor, "alive in n"], n_functions: int) -> Int[Tensor, "alive in n"]:
+    return numbers + n_functions * torch.arange(numbers.shape[1], device=numbers.device)[:, None]
+
+
+def _alive(weights: Tensor, numbers: Int[Tensor, "alive in n"]) -> Float[Tensor, "subnode alive in n"]:
+    """The weights that belong to the functions alive at each point."""
+    flat = _flat(numbers, weights.shape[2]).flatten()
+    return weights.flatten(1).index_select(1, flat).view(len(weights), *numbers.shape)
+
+
+def _all_functions(basis: EdgeBasis, n_functions: int) -> Float[Tensor, "channels functions n"]:
+    """All functions of all sources at each point."""
+    channels, _, n_in, n = basis.values.shape
+    flat = places(basis.numbers, n_functions).expand(channels, -1)
+    zeros = basis.values.new_zeros(1).expand(channels, n_in * n_functions * n)
+    return zeros.scatter(1, flat, basis.values.flatten(1)).view(channels, n_in * n_functions, n)
+
+
+def _compose(jet: Jet, values: Float[Tensor, "orders alive in n"]) -> Float[Tensor, "channels alive in n"]:
+    """phi(y) for several functions phi of each source y, from their derivatives: `Jet.apply` for all at once."""
+    y = jet.channels
+    found = values.new_empty(len(y), *values.shape[1:])
+    found[0] = values[0]
+    if len(y) > 1:
+        torch.mul(y[1:, None], values[1], out=found[1:])
+    if jet.orders == 3:
+        found[1 + jet.d :].addcmul_(jet.squares()[:, None], values[2])
+    return found
+
+
+class _BasisJet(torch.autograd.Function):
+    """Jets of a basis; the derivative of its m-th derivative is the (m + 1)-th, computed in the same sweep."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, weights: Tensor, base_weights: Tensor, edges: SplineEdges, orders: int) -> Any:
-        basis = edges.basis(x, orders + 1)
-        curves = contract(basis, weights, base_weights)
-        return curves[..., :orders, :].contiguous(), curves, *basis
+    def forward(y: Tensor, edges: SplineEdges, needs: str, d: int) -> Any:
+        jet = Jet(y, needs, d)
+        numbers, _, derivatives = edges.basis(y[0], jet.orders + 1)
+        return _compose(jet, derivatives), numbers, derivatives
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        _, weights, _, _, orders = inputs
-        _, *rest = output
-        ctx.mark_non_differentiable(*rest)
-        ctx.save_for_backward(*rest)
-        ctx.orders, ctx.shape = orders, weights.shape
+        y, _, ctx.needs, ctx.d = inputs
+        _, numbers, values = output
+        ctx.mark_non_differentiable(numbers, values)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(y, values)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         gradient, *_ = gradients
-        curves, columns, values, base = ctx.saved_tensors
-        dx = dweights = dbase = None
-        if ctx.needs_input_grad[0]:
-            dx = (gradient * curves[..., 1:, :]).sum((-2, -1))
-        if ctx.needs_input_grad[1]:
-            local = values[..., : ctx.orders, :].transpose(-1, -2) @ gradient
-            dweights = _scatter_rows(local, columns, ctx.shape)
-        if ctx.needs_input_grad[2]:
-            dbase = torch.einsum("niq,niqo->oi", base[..., : ctx.orders], gradient)
-        return dx, dweights, dbase, None, None
+        y, values = ctx.saved_tensors
+        return (
+            None if gradient is None else _compose_adjoint(Jet(y, ctx.needs, ctx.d), values, gradient),
+            None,
+            None,
+            None,
+        )
 
 
-def _gather_rows(weights: Tensor, columns: Tensor) -> Tensor:
-    """(n, in, k + 1, subnode): the coefficients alive at each point."""
-    table = weights.permute(1, 2, 0).flatten(0, 1)
-    return table[_flat_columns(columns, weights.shape[2])]
+def _compose_adjoint(
+    jet: Jet, values: Float[Tensor, "orders alive in n"], seeds: Float[Tensor, "channels alive in n"]
+) -> Float[Tensor, "channels in n"]:
+    """Derivatives of sum_c seeds_c phi(y)_c with respect to the channels of y; one order more than `_compose`."""
+    y, d = jet.channels, jet.d
+    found = _sum_alive(seeds, values[1])
+    if len(y) > 1:
+        slopes = _sum_alive(seeds[1:], values[2])
+        found[0] += (slopes * y[1:]).sum(0)
+        if jet.orders == 3:
+            found[1 : 1 + d] += cross_adjoint(y[1 : 1 + d], slopes[d:], jet.needs)
+            found[0] += (_sum_alive(seeds[1 + d :], values[3]) * jet.squares()).sum(0)
+    return found
 
 
-def _scatter_rows(rows: Tensor, columns: Tensor, shape: torch.Size) -> Tensor:
-    """The adjoint of `_gather_rows`."""
-    subnodes, n_in, n_coef = shape
-    table = rows.new_zeros(n_in * n_coef, subnodes)
-    table.index_add_(0, _flat_columns(columns, n_coef).flatten(), rows.flatten(0, -2))
-    return table.view(n_in, n_coef, subnodes).permute(2, 0, 1)
-
-
-def _flat_columns(columns: Tensor, n_coef: int) -> Tensor:
-    return columns + n_coef * torch.arange(columns.shape[1], device=columns.device)[:, None]
+def _sum_alive(
+    a: Float[Tensor, "channels alive in n"], b: Float[Tensor, "alive in n"]
+) -> Float[Tensor, "channels in n"]:
+    total = a[:, 0] * b[0]
+    for own, other in zip(a.unbind(1)[1:], b[1:], strict=True):
+        total.addcmul_(own, other)
+    return total
 
 
 class SymbolGroup(NamedTuple):
@@ -279,30 +371,42 @@ class SymbolicEdges(nn.Module):
             SymbolGroup(library_function(name), *map(list, zip(*edges, strict=True))) for name, edges in members.items()
         ]
 
-    def curves(self, x: Float[Tensor, "n in"], orders: int) -> list[Float[Tensor, "n orders e"]]:
-        """For each group, the values and derivatives of its edges."""
-        return [self._group_curves(group, x, orders) for group in self.groups]
+    def jets(self, jet: Jet) -> list[Jet]:
+        """For each group, the jets of its edges."""
+        return [
+            jet.select(group.sources).apply(self.derivatives(group, jet.channels[0], jet.orders))
+            for group in self.groups
+        ]
 
-    def _group_curves(self, group: SymbolGroup, x: Tensor, orders: int) -> Tensor:
-        a, b, c, d = self.affine[group.targets, group.sources].unbind(-1)
-        mask = self.mask[group.targets, group.sources]
-        inner = torch.where(mask != 0, a * x[:, group.sources] + b, group.idle)
-        values = [c * a**m * group.function.derivatives[m](inner) for m in range(orders)]
+    def derivatives(self, group: SymbolGroup, x: Float[Tensor, "in n"], orders: int) -> Float[Tensor, "orders e n"]:
+        """Values and derivatives of the edges of a group."""
+        a, b, c, d = self._constants(group)
+        mask = self._mask(group)
+        inner = torch.where(mask != 0, a * x[group.sources] + b, group.idle)
+        values = [c * a**m * f for m, f in enumerate(group.function.jet(inner, orders - 1))]
         values[0] = values[0] + d
-        return mask * torch.stack(values, 1)
+        return mask * torch.stack(values)
 
-    def constants(self, group: SymbolGroup, x: Tensor, orders: int) -> Float[Tensor, "n orders e 4"]:
-        """Derivatives of phi^(m) with respect to a, b, c, d."""
-        a, b, c, _ = self.affine[group.targets, group.sources].unbind(-1)
-        mask = self.mask[group.targets, group.sources]
-        source = x[:, group.sources]
+    def constant_derivatives(
+        self, group: SymbolGroup, x: Float[Tensor, "in n"], orders: int
+    ) -> Float[Tensor, "z orders e n"]:
+        """Derivatives of phi^(m) with respect to z = a, b, c, d."""
+        a, b, c, _ = self._constants(group)
+        mask = self._mask(group)
+        source = x[group.sources]
         inner = torch.where(mask != 0, a * source + b, group.idle)
-        f = [derivative(inner) for derivative in group.function.derivatives[: orders + 1]]
+        f = group.function.jet(inner, orders)
         rows = []
         for m in range(orders):
             da = c * a**m * source * f[m + 1] + (m * c * a ** (m - 1) * f[m] if m else 0)
-            rows.append(torch.stack([da, c * a**m * f[m + 1], a**m * f[m], torch.full_like(inner, m == 0)], -1))
-        return mask[:, None] * torch.stack(rows, 1)
+            rows.append(torch.stack([da, c * a**m * f[m + 1], a**m * f[m], torch.full_like(inner, m == 0)]))
+        return mask * torch.stack(rows, 1)
+
+    def _constants(self, group: SymbolGroup) -> tuple[Tensor, ...]:
+        return self.affine[group.targets, group.sources].T[..., None].unbind()
+
+    def _mask(self, group: SymbolGroup) -> Tensor:
+        return self.mask[group.targets, group.sources][:, None]
 
     def identifiable(self, parameter: str) -> Tensor:
         """Which of a, b, c, d change the function in a way that the others cannot."""

@@ -66,7 +66,7 @@ class AuxiliaryFeatures(nn.Module):
     def jet(self, x: Float[Tensor, "n d"], needs: str = "laplacian") -> Jet:
         """Values and derivatives of raw inputs and features with respect to the raw inputs."""
         features = self.network.jet(x, needs)
-        return Jet(torch.cat([Jet.lift(x, needs).channels, features.channels], 2), needs, features.d)
+        return Jet(torch.cat([Jet.lift(x, needs).channels, features.channels], 1), needs, features.d)
 
     def __repr__(self) -> str:
         """The names of the columns, and the formulas."""

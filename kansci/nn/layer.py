@@ -1,7 +1,5 @@
 """One KAN layer: edges from source nodes into subnodes, subnodes into nodes."""
 
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -26,20 +24,6 @@ AXES = {
 }
 
 
-class Curves(NamedTuple):
-    """Values and derivatives of every edge of a layer.
-
-    Attributes:
-        splines: (n, in, orders, subnode), or None where the layer has no spline edges.
-        basis: what the spline edges are linear in, or None.
-        symbols: for each group of symbolic edges, (n, orders, edges of the group).
-    """
-
-    splines: Tensor | None
-    basis: EdgeBasis | None
-    symbols: list[Tensor]
-
-
 class KANLayer(nn.Module):
     """Edges summed into subnodes; addition nodes copy a subnode, multiplication nodes multiply theirs.
 
@@ -62,45 +46,35 @@ class KANLayer(nn.Module):
                 values = torch.full((size,), start, dtype=torch.float64)
                 self.register_parameter(f"{column}_{name}", nn.Parameter(values, requires_grad=False))
 
-    def forward(self, x: Float[Tensor, "n in"]) -> Float[Tensor, "n node"]:
-        """Values of the target nodes."""
-        return self.combine(self.sums(x))
-
-    def sums(self, x: Float[Tensor, "n in"]) -> Float[Tensor, "n subnode"]:
-        """Sums of the edges into each subnode."""
-        sums = x.new_zeros(len(x), self.config.out.n_subnodes) if self.splines is None else self.splines(x)
-        if self.symbols is not None:
-            for group, curves in zip(self.symbols.groups, self.symbols.curves(x, 1), strict=True):
-                sums = sums.index_add(1, _index(group.targets, x), curves[:, 0])
-        return sums
-
-    def combine(self, sums: Float[Tensor, "n subnode"]) -> Float[Tensor, "n node"]:
-        """Subnodes into nodes."""
-        return self.combine_jet(Jet(sums[:, None], "value", 0)).value
-
-    def curves(self, x: Float[Tensor, "n in"], orders: int) -> Curves:
-        """Values and derivatives of every edge at x."""
-        splines, basis = (None, None) if self.splines is None else self.splines.curves(x, orders)
-        return Curves(splines, basis, [] if self.symbols is None else self.symbols.curves(x, orders))
-
-    def propagate(self, jet: Jet, curves: Curves) -> Jet:
-        """The jet of the target nodes, from that of the sources and the curves of the edges at its values."""
-        rule = jet.composition_matrix()
-        if curves.splines is None:
-            sums = jet.channels.new_zeros(*jet.channels.shape[:2], self.config.out.n_subnodes)
-        else:
-            sums = torch.bmm(rule.flatten(2), curves.splines.flatten(1, 2))
-        for group, values in zip(self.symbols.groups if self.symbols is not None else (), curves.symbols, strict=True):
-            edges = jet.select(group.sources).apply(values).channels
-            sums = sums.index_add(2, _index(group.targets, sums), edges)
-        return self.combine_jet(Jet(sums, jet.needs, jet.d))
+    def forward(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "node n"]:
+        """Values of the target nodes, by plain differentiable operations."""
+        source = Jet(x[None], "value", 0)
+        splines = None if self.splines is None else Jet(self.splines(x)[None], "value", 0)
+        return self.combine(self._add_symbols(source, splines)).channels[0]
 
     def jet(self, jet: Jet) -> Jet:
         """The jet of the target nodes."""
-        return self.propagate(jet, self.curves(jet.value, jet.orders))
+        return self.combine(self.sums(jet))
 
-    def combine_jet(self, sums: Jet) -> Jet:
-        """Subnodes into nodes, as jets."""
+    def sums(self, jet: Jet, basis: EdgeBasis | None = None) -> Jet:
+        """The jet of the sums of edges into each subnode; `basis` if it is known what spline edges are linear in."""
+        splines = None
+        if self.splines is not None:
+            splines = self.splines.sums(jet, self.splines.basis_jet(jet) if basis is None else basis)
+        return self._add_symbols(jet, splines)
+
+    def _add_symbols(self, source: Jet, splines: Jet | None) -> Jet:
+        channels, _, n = source.channels.shape
+        sums = (
+            source.channels.new_zeros(channels, self.config.out.n_subnodes, n) if splines is None else splines.channels
+        )
+        if self.symbols is not None:
+            for group, edges in zip(self.symbols.groups, self.symbols.jets(source), strict=True):
+                sums = sums.index_add(1, torch.tensor(group.targets, device=sums.device), edges.channels)
+        return Jet(sums, source.needs, source.d)
+
+    def combine(self, sums: Jet) -> Jet:
+        """Subnodes into nodes."""
         subnodes = sums.affine(self.subnode_scale, self.subnode_bias)
         width = self.config.out
         if not width.arities:
@@ -111,9 +85,5 @@ class KANLayer(nn.Module):
             for factor in others:
                 first = first * factor
             nodes.append(first)
-        channels = torch.cat([node.channels for node in nodes], 2)
+        channels = torch.cat([node.channels for node in nodes], 1)
         return Jet(channels, sums.needs, sums.d).affine(self.node_scale, self.node_bias)
-
-
-def _index(numbers: list[int], like: Tensor) -> Tensor:
-    return torch.tensor(numbers, device=like.device)

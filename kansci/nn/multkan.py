@@ -192,9 +192,10 @@ class MultKAN(nn.Module):
         nodes = x.reshape(-1, self.n_inputs)
         if self.features is not None:
             nodes = self.features(nodes)
+        nodes = nodes.T.contiguous()
         for layer in self.layers:
             nodes = layer(nodes)
-        return nodes.reshape(*x.shape[:-1], self.n_outputs)
+        return nodes.T.reshape(*x.shape[:-1], self.n_outputs)
 
     def jet(self, x: Float[Tensor, "n d"], needs: str = "laplacian") -> Jet:
         """Values and derivatives of the outputs with respect to the raw inputs, in closed form.
@@ -268,7 +269,7 @@ class MultKAN(nn.Module):
         for layer in self.layers:
             if layer.splines is not None:
                 layer.splines.knots = uniform_knots(low, high, layer.config.grid, layer.config.k)
-            nodes = layer(nodes)
+            nodes = layer(nodes.T).T
             low, high = spread(nodes, margin)
 
     def _thin_out(self) -> None:

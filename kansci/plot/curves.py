@@ -38,13 +38,14 @@ def edge_parts(layer: KANLayer, x: Float[Tensor, "n in"]) -> EdgeParts:
     """The parts of every edge at x; those that are absent or masked are 0."""
     zero = x.new_zeros(len(x), layer.config.out.n_subnodes, layer.config.n_in)
     base, spline, symbolic = zero, zero, zero.clone()
-    curves = layer.curves(x, 1)
-    if layer.splines is not None and curves.splines is not None and curves.basis is not None:
-        base = torch.einsum("ni,oi->noi", curves.basis.base[..., 0], layer.splines.base_weights)
-        spline = curves.splines[..., 0, :].transpose(1, 2) - base
+    if layer.splines is not None:
+        edges = layer.splines
+        without = edges.pack(torch.zeros_like(edges.coef), edges.scale_base)
+        base = edges.edge_values(x.T, weights=without)[0].permute(2, 0, 1)
+        spline = edges.edge_values(x.T)[0].permute(2, 0, 1) - base
     if layer.symbols is not None:
-        for group, values in zip(layer.symbols.groups, curves.symbols, strict=True):
-            symbolic[:, group.targets, group.sources] = values[:, 0]
+        for group in layer.symbols.groups:
+            symbolic[:, group.targets, group.sources] = layer.symbols.derivatives(group, x.T, 1)[0].T
         symbolic = torch.where(layer.symbols.mask == 0, zero, symbolic)
     return EdgeParts(base, spline, symbolic)
 

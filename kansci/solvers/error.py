@@ -9,6 +9,7 @@ References:
     Bank, Weiser, Mathematics of Computation 44 (1985) 283 (error estimates from enriched spaces).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -56,17 +57,17 @@ def estimate_error(system: System, at: Evaluation, terms: Sequence[Residual], me
     points = max((term.point_sets[0] for term in terms), key=len)
     values = System([_outputs(points, list(system.models))], models, system.scalars, single=False)
     there = values.evaluate(vector)
-    change = torch.cat([block @ step for _, block in values.jacobian(there)])
-    return float(change.norm() / there.flat.norm())
+    change = sum(float(block.apply(step).square().sum()) for block in values.jacobian(there))
+    return math.sqrt(change) / float(there.flat.norm())
 
 
 def _gauss_newton(system: System, at: Evaluation, memory: float) -> Tensor:
     local = Linearization(system, at, memory)
-    damping, factor = 1e-14, None
-    while factor is None:
+    damping, solve = 1e-14, None
+    while solve is None:
         damping *= 10
-        factor = local.factor(damping)
-    return -torch.cholesky_solve(local.gradient[:, None], factor)[:, 0]
+        solve = local.damped(damping)
+    return -solve(local.gradient)
 
 
 def _combine(term: Residual, single: bool) -> Residual:

@@ -42,8 +42,8 @@ def jet_and_reach(model: nn.Module, x: Float[Tensor, "n d"], needs: str) -> tupl
     low, high = [], []
     for number, layer in enumerate(model.layers):
         if number:
-            low.append(current.value.amin(0))
-            high.append(current.value.amax(0))
+            low.append(current.channels[0].amin(1))
+            high.append(current.channels[0].amax(1))
         current = layer.jet(current)
     return current, Reach(low, high)
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from kansci.solvers.hidden import escapes, follow, is_far
-from kansci.solvers.normal import Linearization, Pinned
+from kansci.solvers.normal import Linearization, Pinned, Solve
 from kansci.solvers.system import Evaluation, System
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ PROBE = 0.1
 BEND = 2.0
 
 
-Step = Callable[[System, Evaluation, Linearization, Tensor], Tensor | None]
+Step = Callable[[System, Evaluation, Linearization, Solve], Tensor | None]
 
 
 @dataclass
@@ -108,8 +108,8 @@ def _search(
     """Raise the damping until a step is lower, asks for wider grids, or promises less than rounding."""
     start = damping
     while damping < LARGEST_DAMPING:
-        factor = local.factor(damping)
-        change = None if factor is None else step(system, current, local, factor)
+        solve = local.damped(damping)
+        change = None if solve is None else step(system, current, local, solve)
         if change is not None:
             if -(change @ local.gradient) < SMALLEST_GAIN * current.loss:
                 break
@@ -123,17 +123,17 @@ def _search(
     return None, damping
 
 
-def _straight_step(system: System, current: Evaluation, local: Linearization, factor: Tensor) -> Tensor:
+def _straight_step(system: System, current: Evaluation, local: Linearization, solve: Solve) -> Tensor:
     """The damped Gauss-Newton step."""
-    return -torch.cholesky_solve(local.gradient[:, None], factor)[:, 0]
+    return -solve(local.gradient)
 
 
-def _bent_step(system: System, current: Evaluation, local: Linearization, factor: Tensor) -> Tensor | None:
+def _bent_step(system: System, current: Evaluation, local: Linearization, solve: Solve) -> Tensor | None:
     """The same with geodesic acceleration, or None where the acceleration is too large to be meant."""
-    velocity = _straight_step(system, current, local, factor)
+    velocity = _straight_step(system, current, local, solve)
     probe = system.evaluate(current.vector + PROBE * velocity)
     bend = (2 / PROBE) * ((probe.flat - current.flat) / PROBE - local.apply(velocity))
-    acceleration = -torch.cholesky_solve(local.adjoint(bend)[:, None], factor)[:, 0]
+    acceleration = -solve(local.adjoint(bend))
     gentle = _length(acceleration, local) <= BEND / 2 * _length(velocity, local)
     return velocity + acceleration / 2 if gentle else None
 

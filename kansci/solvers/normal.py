@@ -1,18 +1,19 @@
 """One linearization of a least squares problem: products with its Jacobian and damped solutions."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kansci.errors import ConfigError
-from kansci.solvers.system import Evaluation, System
+from kansci.solvers.system import Block, Evaluation, System
 
 COLUMNS = 128
-LARGEST = 20_000
 LEAST_FLOOR, MOST_FLOOR = 1e-6, 1e-3
+ITERATIONS, PRECISION = 100, 1e-8
+
+Solve = Callable[[Float[Tensor, "p"]], Float[Tensor, "p"]]
 
 
 class Pinned(NamedTuple):
@@ -23,11 +24,12 @@ class Pinned(NamedTuple):
 
 
 class Linearization:
-    """The Jacobian J of weighted residuals r at one point, kept whole where memory allows, else recomputed.
+    """The Jacobian J of weighted residuals r at one point, as factors, kept where memory allows, else recomputed.
 
     Steps are damped: (J^T J + damping D) step = -J^T r, with D = diag(J^T J) + floor max diag(J^T J). The floor
     is the damping itself within LEAST_FLOOR and MOST_FLOOR: early steps are short in all directions (Levenberg),
-    late ones free in those of little effect (Marquardt).
+    late ones free in those of little effect (Marquardt). Where J^T J fits into memory it is factorized, else the
+    equations are solved by conjugate gradients.
 
     Attributes:
         gradient: J^T r.
@@ -36,70 +38,125 @@ class Linearization:
 
     gradient: Float[Tensor, "p"]
     scale: Float[Tensor, "p"]
-    _blocks: Iterable[tuple[Tensor, Tensor]]
 
     def __init__(self, system: System, at: Evaluation, memory: float, pinned: Pinned | None = None) -> None:
-        """Compute J^T J and J^T r; unknowns that a bound stops stay where they are."""
-        if system.size > LARGEST:
-            raise ConfigError(
-                f"expected at most {LARGEST} unknowns for the normal equations, got {system.size}; "
-                "use a smaller network or a coarser grid"
-            )
-        rows = sum(own.numel() for own in at.rows)
-        fits = 8 * rows * system.size < memory / 2
-        self._blocks = list(system.jacobian(at)) if fits else _Recomputed(system, at)
-        self._gram = at.vector.new_zeros(system.size, system.size)
-        self.gradient = at.vector.new_zeros(system.size)
-        for residuals, block in self._blocks:
-            add_gram(self._gram, block)
-            self.gradient.addmv_(block.T, residuals)
+        """Compute J^T r and J^T J or its diagonal; unknowns that a bound stops stay where they are."""
+        self._shapes = [rows.shape for rows in at.rows]
+        self._blocks: Iterable[Block] = _Kept(system, at, memory / 2)
+        self._gram = at.vector.new_zeros(system.size, system.size) if 16 * system.size**2 < memory / 2 else None
+        self._diagonal = torch.zeros_like(at.vector)
+        self.gradient = torch.zeros_like(at.vector)
+        for block in self._blocks:
+            self._add(block)
+        if self._gram is not None:
+            self._diagonal = self._gram.diagonal()
+        self._held = torch.zeros_like(self.gradient, dtype=torch.bool)
         if pinned is not None:
-            self._hold((pinned.low & (self.gradient > 0)) | (pinned.high & (self.gradient < 0)))
+            self._held = (pinned.low & (self.gradient > 0)) | (pinned.high & (self.gradient < 0))
+            self._hold()
         self.scale = self._scale(LEAST_FLOOR)
 
-    def _hold(self, fixed: Tensor) -> None:
-        self.gradient[fixed] = 0
-        self._gram[fixed] = 0
-        self._gram[:, fixed] = 0
-        self._gram[fixed, fixed] = 1
+    def _add(self, block: Block) -> None:
+        if self._gram is None:
+            self._diagonal += block.squares()
+            self.gradient += block.adjoint(block.rows)
+            return
+        for component, rows in enumerate(block.rows):
+            dense = block.dense(component)
+            add_gram(self._gram, dense)
+            self.gradient.addmv_(dense, rows)
 
-    def factor(self, damping: float) -> Tensor | None:
-        """Cholesky factor of the damped normal matrix, or None if it is not positive definite to rounding."""
+    def _hold(self) -> None:
+        self.gradient[self._held] = 0
+        if self._gram is not None:
+            self._gram[self._held] = 0
+            self._gram[:, self._held] = 0
+        self._diagonal[self._held] = 1
+
+    def damped(self, damping: float) -> Solve | None:
+        """x -> (J^T J + damping D)^-1 x, or None if the matrix is not positive definite to rounding."""
+        added = damping * self._scale(min(max(damping, LEAST_FLOOR), MOST_FLOOR))
+        if self._gram is None:
+            return lambda right: self._iterate(right, added)
         matrix = self._gram.clone()
-        floor = min(max(damping, LEAST_FLOOR), MOST_FLOOR)
-        matrix.diagonal().add_(self._scale(floor), alpha=damping)
+        matrix.diagonal().add_(added)
         factor, info = torch.linalg.cholesky_ex(matrix)
-        return None if info else factor
+        return None if info else lambda right: torch.cholesky_solve(right[:, None], factor)[:, 0]
 
     def _scale(self, floor: float) -> Tensor:
-        diagonal = self._gram.diagonal()
-        return diagonal + floor * diagonal.max()
+        return self._diagonal + floor * self._diagonal.max()
+
+    def _iterate(self, right: Tensor, added: Tensor) -> Tensor:
+        free = ~self._held
+
+        def product(vector: Tensor) -> Tensor:
+            total = added * vector
+            for block in self._blocks:
+                total += block.adjoint(block.apply(vector)) * free
+            return total
+
+        return conjugate_gradients(product, right * free, self._diagonal + added)
 
     def apply(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "rows"]:
-        """J v."""
-        return torch.cat([block @ vector for _, block in self._blocks])
+        """J v, in the order of `Evaluation.flat`."""
+        found = [vector.new_zeros(shape) for shape in self._shapes]
+        for block in self._blocks:
+            found[block.term][:, block.part] = block.apply(vector)
+        return torch.cat([rows.flatten() for rows in found])
 
-    def adjoint(self, rows: Float[Tensor, "rows"]) -> Float[Tensor, "p"]:
+    def adjoint(self, flat: Float[Tensor, "rows"]) -> Float[Tensor, "p"]:
         """J^T w."""
-        total, start = torch.zeros_like(self.gradient), 0
-        for _, block in self._blocks:
-            total.addmv_(block.T, rows[start : start + len(block)])
-            start += len(block)
+        sizes = [rows * points for rows, points in self._shapes]
+        terms = [own.view(shape) for own, shape in zip(flat.split(sizes), self._shapes, strict=True)]
+        total = torch.zeros_like(self.gradient)
+        for block in self._blocks:
+            total += block.adjoint(terms[block.term][:, block.part])
         return total
 
 
-class _Recomputed:
-    """Jacobian blocks that are computed anew each time they are iterated over."""
+class _Kept:
+    """The blocks of a Jacobian: the first time they are computed, later remembered as far as memory allows."""
 
-    def __init__(self, system: System, at: Evaluation) -> None:
-        self._system, self._at = system, at
+    def __init__(self, system: System, at: Evaluation, memory: float) -> None:
+        self._system, self._at, self._memory = system, at, memory
+        self._blocks: list[Block] | None = None
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return self._system.jacobian(self._at)
+    def __iter__(self) -> Iterator[Block]:
+        return self._compute() if self._blocks is None else iter(self._blocks)
+
+    def _compute(self) -> Iterator[Block]:
+        kept, size = [], 0
+        for block in self._system.jacobian(self._at):
+            size += block.nbytes
+            kept = [*kept, block] if size < self._memory else []
+            yield block
+        self._blocks = kept if size < self._memory else None
 
 
-def add_gram(total: Float[Tensor, "p p"], block: Float[Tensor, "n p"]) -> None:
-    """Add the lower triangle of block^T block, by panels of columns."""
-    for start in range(0, block.shape[1], COLUMNS):
-        end = min(start + COLUMNS, block.shape[1])
-        total[start:end, :end].addmm_(block[:, start:end].T, block[:, :end])
+def conjugate_gradients(product: Solve, right: Float[Tensor, "p"], diagonal: Float[Tensor, "p"]) -> Float[Tensor, "p"]:
+    """Approximate solution of a positive definite system, preconditioned by its diagonal; always a descent step.
+
+    References:
+        Hestenes, Stiefel, Journal of Research of the NBS 49 (1952) 409.
+    """
+    solution, residual = torch.zeros_like(right), right.clone()
+    direction = residual / diagonal
+    energy = first = residual @ direction
+    for _ in range(ITERATIONS):
+        if energy <= PRECISION**2 * first:
+            break
+        image = product(direction)
+        length = energy / (direction @ image)
+        solution += length * direction
+        residual -= length * image
+        scaled = residual / diagonal
+        energy, before = residual @ scaled, energy
+        direction = scaled + (energy / before) * direction
+    return solution
+
+
+def add_gram(total: Float[Tensor, "p p"], columns: Float[Tensor, "p n"]) -> None:
+    """Add the lower triangle of columns columns^T, by panels."""
+    for start in range(0, len(columns), COLUMNS):
+        end = min(start + COLUMNS, len(columns))
+        total[start:end, :end].addmm_(columns[start:end], columns[:end].T)

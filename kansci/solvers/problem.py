@@ -154,5 +154,5 @@ def _foreign_rows(system: System, term: Residual, jets: Any, vector: Tensor, cho
         flat = [leaf.channels for each in leaves for leaf in each.values()]
         rows = system.rows(term, leaves, system.parameters(vector))
         found = gradients(rows[:, chosen.to(rows.device)].sum(), flat)
-    touched = torch.stack([gradient.flatten(1).abs().amax(1) for gradient in found]).amax(0).cpu()
+    touched = torch.stack([gradient.flatten(0, 1).abs().amax(0) for gradient in found]).amax(0).cpu()
     return ((touched > 0) & ~chosen).nonzero().flatten().tolist()

@@ -26,7 +26,7 @@ def settle(model: nn.Module, x: Float[Tensor, "n d"], trained: Collection[str]) 
     """Settle the trained uniform spline edges of a MultKAN in place, for activations at the points x."""
     if not isinstance(model, MultKAN):
         return
-    nodes = model.lift(x, "value").value
+    nodes = model.lift(x, "value").channels[0]
     for number, layer in enumerate(model.layers):
         after = layer(nodes)
         free = f"layers.{number}.splines.coef" in trained
@@ -35,10 +35,9 @@ def settle(model: nn.Module, x: Float[Tensor, "n d"], trained: Collection[str]) 
         nodes = after
 
 
-def _settle_edges(edges: SplineEdges, x: Tensor) -> None:
-    basis = edges.basis(x, 1)
-    dense = x.new_zeros(*x.shape, edges.config.n_coef).scatter(2, basis.columns, basis.values[:, :, 0])
-    gram = torch.einsum("nip,niq->ipq", dense, dense) / len(x)
+def _settle_edges(edges: SplineEdges, x: Float[Tensor, "in n"]) -> None:
+    splines = edges.splines_at(x)
+    gram = splines @ splines.transpose(1, 2) / x.shape[1]
     differences = torch.eye(edges.config.n_coef, dtype=x.dtype, device=x.device)
     for _ in range(edges.config.k + 1):
         differences = differences.diff(dim=0) / 2

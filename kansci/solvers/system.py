@@ -1,9 +1,9 @@
 """A problem as nonlinear least squares: residual terms of one or several models, in one vector of unknowns."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -12,7 +12,7 @@ from torch.func import jvp
 
 from kansci.jets import Jet
 from kansci.solvers.hidden import Reach, jet_and_reach
-from kansci.solvers.jacobian import pull_back
+from kansci.solvers.jacobian import Factor, factorize
 from kansci.solvers.residual import Residual
 from kansci.solvers.unknowns import Unknowns
 
@@ -40,7 +40,7 @@ class Evaluation(NamedTuple):
 
     @property
     def flat(self) -> Tensor:
-        """All weighted residuals, in the order of `System.jacobian` taken as one chunk."""
+        """All weighted residuals, term by term, component by component."""
         return torch.cat([rows.flatten() for rows in self.rows])
 
 
@@ -60,7 +60,7 @@ class System:
     models: dict[str, Unknowns]
     scalars: tuple[str, ...] = ()
     single: bool = True
-    chunk: int = 512
+    chunk: int = 1024
 
     @property
     def size(self) -> int:
@@ -109,7 +109,7 @@ class System:
             found, own = jet_and_reach(self.models[name].model, part, needs)
             parts.append(found.channels)
             reach[name] = reach[name].join(own) if name in reach else own
-        return Jet(torch.cat(parts), needs, points.shape[1])
+        return Jet(torch.cat(parts, 2), needs, points.shape[1])
 
     def rows(self, term: Residual, jets: list[dict[str, Jet]], parameters: dict[str, Tensor]) -> Tensor:
         """Weighted residuals (r, n) of a term."""
@@ -117,27 +117,31 @@ class System:
         weight = torch.as_tensor(term.weight, dtype=torch.float64, device=term.point_sets[0].device)
         return (term(given, parameters) * (weight / term.size).sqrt().reshape(-1, 1)).T
 
-    def jacobian(self, at: Evaluation) -> Iterator[tuple[Tensor, Tensor]]:
-        """Blocks of weighted rows and their derivatives, (rows,) and (rows, p), a chunk of points at a time."""
-        return chain.from_iterable(self.term_jacobians(at))
-
-    def term_jacobians(self, at: Evaluation) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
-        """The same, term by term."""
+    def jacobian(self, at: Evaluation) -> Iterator["Block"]:
+        """The derivatives of the weighted rows, a chunk of the points of a term at a time."""
         self.place(at)
-        for term, rows, jets in zip(self.terms, at.rows, at.jets, strict=True):
-            yield self._term_jacobian(term, rows, jets, at.vector)
+        for number, (term, jets) in enumerate(zip(self.terms, at.jets, strict=True)):
+            adjoints = self._adjoints(term, jets, at.vector)
+            scalars = self._scalar_columns(term, jets, at.vector)
+            for start in range(0, term.size, self.chunk):
+                part = slice(start, min(start + self.chunk, term.size))
+                yield self._block(number, part, at.rows[number], adjoints, scalars[..., part])
 
-    def _term_jacobian(
-        self, term: Residual, rows: Tensor, jets: list[dict[str, Jet]], vector: Tensor
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        adjoints = self._adjoints(term, jets, vector)
-        scalars = self._scalar_columns(term, jets, vector)
-        for start in range(0, term.size, self.chunk):
-            part = slice(start, start + self.chunk)
-            yield rows[:, part].flatten(), self._block(term, adjoints, scalars, part).flatten(0, 1)
+    def _block(
+        self, number: int, part: slice, rows: Tensor, adjoints: list[dict[str, Tensor]], scalars: Tensor
+    ) -> "Block":
+        term = self.terms[number]
+        columns = []
+        for name, unknowns in self.models.items():
+            factors = [
+                factorize(unknowns, points[part], term.needs, own[name][..., part])
+                for points, own in zip(term.point_sets, adjoints, strict=True)
+            ]
+            columns.append((unknowns, factors))
+        return Block(number, part, rows[:, part], columns, scalars)
 
     def _adjoints(self, term: Residual, jets: list[dict[str, Jet]], vector: Tensor) -> list[dict[str, Tensor]]:
-        """Derivatives of the rows with respect to the channels of each jet, (r, n, channels, m)."""
+        """Derivatives of the rows with respect to the channels of each jet, (r, channels, m, n)."""
         with torch.enable_grad():
             leaves = watched(jets)
             flat = [leaf.channels for each in leaves for leaf in each.values()]
@@ -146,7 +150,7 @@ class System:
         return [{name: torch.stack(next(columns)) for name in each} for each in leaves]
 
     def _scalar_columns(self, term: Residual, jets: list[dict[str, Jet]], vector: Tensor) -> Tensor:
-        """Derivatives of the rows with respect to the free scalars, (r, n, scalars)."""
+        """Derivatives of the rows with respect to the free scalars, (scalars, r, n)."""
         values = self.parameters(vector)
         columns = []
         for name in self.scalars:
@@ -154,20 +158,79 @@ class System:
                 other: torch.ones_like(v) if other == name else torch.zeros_like(v) for other, v in values.items()
             }
             columns.append(jvp(lambda p: self.rows(term, jets, p), (values,), (tangents,))[1])
-        first = jets[0][next(iter(jets[0]))].channels
-        return torch.stack(columns, -1) if columns else first.new_zeros(1, 1, 0)
+        if not columns:
+            return vector.new_zeros(0, 1, term.size)
+        return torch.stack(columns)
 
-    def _block(self, term: Residual, adjoints: list[dict[str, Tensor]], scalars: Tensor, part: slice) -> Tensor:
-        blocks: list[Any] = []
-        for name, unknowns in self.models.items():
-            pieces = [
-                pull_back(unknowns, points[part], term.needs, own[name][:, part])
-                for points, own in zip(term.point_sets, adjoints, strict=True)
-            ]
-            blocks.append(sum(pieces[1:], pieces[0]))
-        if self.scalars:
-            blocks.append(scalars[:, part])
-        return blocks[0] if len(blocks) == 1 else torch.cat(blocks, 2)
+
+@dataclass(frozen=True)
+class Block:
+    """Derivatives of some rows of a term, of r components at n points, with respect to all p unknowns.
+
+    Attributes:
+        term: number of the term.
+        part: its points.
+        rows: (r, n), the weighted residuals.
+        columns: for each model, the factors of each point set.
+        scalars: (s, r, n), derivatives with respect to the free scalars.
+    """
+
+    term: int
+    part: slice
+    rows: Float[Tensor, "r n"]
+    columns: list[tuple[Unknowns, list[list[Factor]]]]
+    scalars: Float[Tensor, "s _ n"]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the factors hold."""
+        return sum(factor.nbytes for _, sets in self.columns for factors in sets for factor in factors)
+
+    def dense(self, component: int) -> Float[Tensor, "p n"]:
+        """The derivatives of one component, written out."""
+        blocks = [self._written(unknowns, sets, component) for unknowns, sets in self.columns]
+        if len(self.scalars):
+            blocks.append(self.scalars[:, component])
+        return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+
+    def _written(self, unknowns: Unknowns, sets: list[list[Factor]], component: int) -> Tensor:
+        total = None
+        for factors in sets:
+            out = self.rows.new_zeros(unknowns.size, self.rows.shape[1])
+            for factor in factors:
+                factor.write(out, component)
+            total = out if total is None else total.add_(out)
+        return unknowns.select(cast(Tensor, total))
+
+    def apply(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "r n"]:
+        """J v."""
+        total, start = torch.zeros_like(self.rows), 0
+        for unknowns, sets in self.columns:
+            whole = unknowns.spread(vector[start : start + len(unknowns)])
+            for factor in chain.from_iterable(sets):
+                total += factor.apply(whole)
+            start += len(unknowns)
+        return total + torch.tensordot(vector[start:], self.scalars, 1)
+
+    def adjoint(self, rows: Float[Tensor, "r n"]) -> Float[Tensor, "p"]:
+        """J^T w."""
+        return self._collect(lambda factor, total: factor.adjoint(rows, total), (self.scalars * rows).sum((1, 2)))
+
+    def squares(self) -> Float[Tensor, "p"]:
+        """The diagonal of J^T J."""
+        if any(len(sets) > 1 for _, sets in self.columns):
+            dense = (self.dense(component) for component in range(len(self.rows)))
+            return torch.stack([own.square().sum(1) for own in dense]).sum(0)
+        return self._collect(lambda factor, total: factor.add_squares(total), self.scalars.square().sum((1, 2)))
+
+    def _collect(self, add: Callable[[Factor, Tensor], None], scalars: Tensor) -> Tensor:
+        pieces = []
+        for unknowns, sets in self.columns:
+            total = self.rows.new_zeros(unknowns.size)
+            for factor in chain.from_iterable(sets):
+                add(factor, total)
+            pieces.append(unknowns.select(total))
+        return torch.cat([*pieces, scalars])
 
 
 def watched(jets: list[dict[str, Jet]]) -> list[dict[str, Jet]]:

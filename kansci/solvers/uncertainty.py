@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kansci.solvers.normal import add_gram
+from kansci.solvers.residual import Residual
 from kansci.solvers.system import Evaluation, System
 
 RANK_TOLERANCE = 1e-12
@@ -41,20 +42,21 @@ def _information(system: System, at: Evaluation) -> Float[Tensor, "p p"]:
     """Sum over terms of J^T J in units of their noise, or as it is where no term has any."""
     total = at.vector.new_zeros(system.size, system.size)
     measured = _is_measured(system)
-    for term, rows, blocks in zip(system.terms, at.rows, system.term_jacobians(at), strict=True):
-        if term.noise is not None:
-            weight = torch.as_tensor(term.weight, dtype=torch.float64) / term.size
-            scale = (weight.sqrt() * torch.as_tensor(term.noise, dtype=torch.float64)).expand(term.size)
-        else:
-            own = rows.square().mean().sqrt() if measured else torch.ones((), dtype=torch.float64)
-            scale = own.clamp(min=1e-150).expand(term.size)
-        start = 0
-        for _, block in blocks:
-            points = len(block) // len(rows)
-            part = scale[start : start + points].repeat(len(rows)).to(block.device)
-            add_gram(total, block / part[:, None])
-            start += points
+    scales = [_scale(term, rows, measured) for term, rows in zip(system.terms, at.rows, strict=True)]
+    for block in system.jacobian(at):
+        for component in range(len(block.rows)):
+            add_gram(total, block.dense(component) / scales[block.term][block.part])
     return total.tril() + total.tril(-1).T
+
+
+def _scale(term: Residual, rows: Float[Tensor, "r n"], measured: bool) -> Float[Tensor, "n"]:
+    """The weighted standard deviation of each row of a term."""
+    if term.noise is not None:
+        weight = torch.as_tensor(term.weight, dtype=torch.float64) / term.size
+        scale = weight.sqrt() * torch.as_tensor(term.noise, dtype=torch.float64)
+    else:
+        scale = rows.square().mean().sqrt().clamp(min=1e-150) if measured else torch.ones((), dtype=torch.float64)
+    return scale.to(rows.device).expand(term.size)
 
 
 def _is_measured(system: System) -> bool:

@@ -55,12 +55,21 @@ class Unknowns:
                 found[place] = module.identifiable(leaf).expand(shape).flatten().cpu()
         return found
 
+    def select(self, columns: Float[Tensor, "size *_"]) -> Float[Tensor, "p *_"]:
+        """The identifiable ones of all columns."""
+        return columns if self.active is None else columns[self.active]
+
+    def spread(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "size"]:
+        """All columns, zero where they are not identifiable."""
+        if self.active is None:
+            return vector
+        return vector.new_zeros(self.size).index_copy_(0, self.active, vector)
+
     def read(self) -> Float[Tensor, "p"]:
         """The vector of the working copy."""
         tensors = self._tensors
         pieces = [tensors[name].flatten() for name in self.slices]
-        whole = torch.cat([torch.zeros(0, dtype=torch.float64), *pieces])
-        return whole if self.active is None else whole[self.active]
+        return self.select(torch.cat([torch.zeros(0, dtype=torch.float64), *pieces]))
 
     def write(self, vector: Float[Tensor, "p"]) -> None:
         """Put a vector into the working copy."""

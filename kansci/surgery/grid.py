@@ -115,7 +115,7 @@ def adapt_grid(
                 grid = _grid_of_samples(layer.splines, nodes, uniformity, margin)
                 error = move_knots(layer, extend_grid(grid, layer.config.k), uniform=uniformity == 1)
                 _refuse(error, tolerance, "adapting the grid to the data")
-            nodes = original(nodes)
+            nodes = original(nodes.T).T
     return adapted
 
 
@@ -182,40 +182,38 @@ def move_knots(
         low, high = old.domain
         knots = torch.where(kept, uniform_knots(low, high, config.grid, config.k), knots)
     x = _sample(knots, config.k)
-    wanted = old.edge_values(x)
+    wanted = old.edge_values(x)[0]
     new = _install(layer, config, knots, old.coef.new_zeros(*old.coef.shape[:2], config.n_coef))
     scale = old.mask * old.scale_spline
-    residual = (wanted - new.edge_values(x)) / torch.where(scale == 0, 1, scale)
+    residual = (wanted - new.edge_values(x)[0]) / torch.where(scale == 0, 1, scale)[..., None]
     low, high = old.domain
-    weight = torch.where((x < low) | (x > high), beyond, 1.0).to(x.dtype)
+    weight = torch.where((x < low[:, None]) | (x > high[:, None]), beyond, 1.0).to(x.dtype)
     new.coef.copy_(_project(new, x, residual, weight))
-    return _relative_error((new.edge_values(x) - wanted) * weight[:, None], wanted)
+    return _relative_error((new.edge_values(x)[0] - wanted) * weight, wanted)
 
 
 def _relative_error(error: Tensor, wanted: Tensor) -> float:
-    error = error.square().mean(0).sqrt()
-    deviation = wanted.std(0, correction=0)
+    error = error.square().mean(-1).sqrt()
+    deviation = wanted.std(-1, correction=0)
     limits = torch.finfo(wanted.dtype)
     floor = 1e-3 * deviation.max() + limits.eps**0.5 * wanted.abs().max() + limits.tiny
     return float((error / deviation.clamp(min=floor)).max())
 
 
 def _sample(knots: Tensor, k: int) -> Tensor:
-    """Points (n, in), 2 (k + 1) Chebyshev points in each interval, so that its ends count."""
+    """Points (in, n), 2 (k + 1) Chebyshev points in each interval, so that its ends count."""
     grid = knots[:, k : knots.shape[1] - k]
     parts = 2 * (k + 1)
     angles = torch.pi * (torch.arange(parts, dtype=knots.dtype, device=knots.device) + 0.5) / parts
     share = (1 - angles.cos()) / 2
-    return torch.lerp(grid[:, :-1, None], grid[:, 1:, None], share).flatten(1).T
+    return torch.lerp(grid[:, :-1, None], grid[:, 1:, None], share).flatten(1)
 
 
 def _project(edges: SplineEdges, x: Tensor, values: Tensor, weight: Tensor) -> Tensor:
-    """Least squares coefficients (subnode, in, coef) of values (n, subnode, in) with weights (n, in)."""
-    basis = edges.basis(x, 1)
-    dense = x.new_zeros(*x.shape, edges.config.n_coef).scatter(2, basis.columns, basis.values[:, :, 0])
-    dense, values = dense * weight[..., None], values * weight[:, None]
-    matrix, right = dense.transpose(0, 1).cpu(), values.permute(2, 0, 1).cpu()
-    solution = torch.linalg.lstsq(matrix, right, driver="gelsd").solution  # rank deficient on periodic inputs
+    """Least squares coefficients (subnode, in, coef) of values (subnode, in, n) with weights (in, n)."""
+    matrix = edges.splines_at(x).transpose(1, 2) * weight[..., None]
+    right = (values * weight).permute(1, 2, 0)
+    solution = torch.linalg.lstsq(matrix.cpu(), right.cpu(), driver="gelsd").solution  # rank deficient where periodic
     return solution.permute(2, 0, 1).to(values.device)
 
 

@@ -47,14 +47,14 @@ def measure_errors(model: torch.nn.Module, case: Case, fields: Fields) -> dict[s
         return {"relative_l2": None, "l2_squared": None, "h1_squared": None, "rmse": None}
     x = evaluation_points(case)
     with torch.no_grad():
-        found = torch.cat([ks.jet(model, part, "gradient").channels[:, :, 0] for part in x.split(4096)])
-    truth = ks.jet(fields.exact, x, "gradient").channels[:, :, 0]
+        found = torch.cat([ks.jet(model, part, "gradient").channels[:, 0] for part in x.split(4096)], 1)
+    truth = ks.jet(fields.exact, x, "gradient").channels[:, 0]
     error = found - truth
-    l2 = float(error[:, 0].square().mean())
+    l2 = float(error[0].square().mean())
     return {
-        "relative_l2": math.sqrt(l2 / float(truth[:, 0].square().mean())),
+        "relative_l2": math.sqrt(l2 / float(truth[0].square().mean())),
         "l2_squared": l2,
-        "h1_squared": float(error[:, 1:].square().sum(1).mean()),
+        "h1_squared": float(error[1:].square().sum(0).mean()),
         "rmse": math.sqrt(l2),
     }
 
