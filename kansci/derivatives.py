@@ -116,20 +116,16 @@ def _sigmoid_third(x: Tensor) -> Tensor:
     return slope * (1 - 6 * slope)
 
 
-def _silu_first(x: Tensor) -> Tensor:
-    s = torch.sigmoid(x)
-    return s * (1 + x * (1 - s))
-
-
-def _silu_second(x: Tensor) -> Tensor:
+def silu_sweep(x: Tensor, order: int) -> tuple[Tensor, ...]:
+    """silu and its derivatives up to an order, from one pair of sigmoids."""
     s, r = torch.sigmoid(x), torch.sigmoid(-x)
-    return s * r * (2 + x * (r - s))
-
-
-def _silu_third(x: Tensor) -> Tensor:
-    s, r = torch.sigmoid(x), torch.sigmoid(-x)
-    slope = s * r
-    return slope * (3 * (r - s) + x * (1 - 6 * slope))
+    slope, tilt = s * r, r - s
+    found = [x * s, s + x * slope]
+    if order > 1:
+        found.append(slope * torch.addcmul(torch.full_like(x, 2), x, tilt))
+    if order > 2:
+        found.append(slope * torch.addcmul(3 * tilt, x, 1 - 6 * slope))
+    return tuple(found[: order + 1])
 
 
 def _tanh_first(x: Tensor) -> Tensor:
@@ -142,7 +138,12 @@ def _tanh_third(x: Tensor) -> Tensor:
 
 
 SIGMOID = (torch.sigmoid, _sigmoid_first, _sigmoid_second, _sigmoid_third)
-SILU = (silu, _silu_first, _silu_second, _silu_third)
+SILU = (
+    silu,
+    lambda x: silu_sweep(x, 1)[1],
+    lambda x: silu_sweep(x, 2)[2],
+    lambda x: silu_sweep(x, 3)[3],
+)
 TANH = (torch.tanh, _tanh_first, lambda x: -2 * torch.tanh(x) * _tanh_first(x), _tanh_third)
 
 

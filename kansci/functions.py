@@ -40,6 +40,7 @@ class Function:
         domain: The closed interval on which f is real.
         singular: Points where f or one of its first three derivatives jumps or is not finite.
         period: The period of f, with which its singular points recur; None if f is not periodic.
+        sweep: (x, order) -> the values of f and of its derivatives up to an order, where that is faster together.
 
     Example:
         >>> library_function("exp")
@@ -56,6 +57,7 @@ class Function:
     domain: tuple[float, float] = (-inf, inf)
     singular: tuple[float, ...] = ()
     period: float | None = None
+    sweep: Callable[[Tensor, int], tuple[Tensor, ...]] | None = field(default=None, repr=False)
 
     def __call__(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """The values f(x)."""
@@ -67,6 +69,8 @@ class Function:
 
     def jet(self, x: Float[Tensor, "*shape"], order: int) -> tuple[Float[Tensor, "*shape"], ...]:
         """The values of f and of its derivatives up to `order`, at most 3."""
+        if self.sweep is not None:
+            return self.sweep(x, order)
         return tuple(derivative(x) for derivative in self.derivatives[: order + 1])
 
     def sympy(self, argument: Any) -> Any:
@@ -140,7 +144,7 @@ _ROWS = (
     Function("abs", forms.ABS, _sympy_abs, "bcd", 3, singular=(0.0,)),
     Function("sign", forms.SIGN, lambda sp, x: sp.sign(x), "cd", 3, singular=(0.0,)),
     Function("sigmoid", forms.SIGMOID, lambda sp, x: 1 / (1 + sp.exp(-x)), "abcd", 3),
-    Function("silu", forms.SILU, lambda sp, x: x / (1 + sp.exp(-x)), "abcd", 4),
+    Function("silu", forms.SILU, lambda sp, x: x / (1 + sp.exp(-x)), "abcd", 4, sweep=forms.silu_sweep),
     Function("gaussian", forms.GAUSSIAN, lambda sp, x: sp.exp(-(x**2)), "abcd", 3),
     Function("erf", forms.ERF, lambda sp, x: sp.erf(x), "abcd", 4),
 )

@@ -127,10 +127,13 @@ class Jet:
 
     def linear(self, weight: Float[Tensor, "k m"], bias: Float[Tensor, "k"]) -> "Jet":
         """W y + b: W acts on every channel, b on the value."""
-        return self._moved(bias, lambda shift: weight @ self.channels + shift)
+        weights = weight.expand(len(self.channels), -1, -1)
+        return self._moved(bias, lambda shift: torch.baddbmm(shift, weights, self.channels))
 
     def _moved(self, bias: Tensor, move: Callable[[Tensor], Tensor]) -> "Jet":
-        shift = nn.functional.pad(bias[None, :, None], (0, 0, 0, 0, 0, len(self.channels) - 1))
+        shift = bias[None, :, None]
+        if len(self.channels) > 1:
+            shift = nn.functional.pad(shift, (0, 0, 0, 0, 0, len(self.channels) - 1))
         return Jet(move(shift), self.needs, self.d)
 
     def select(self, columns: Tensor | slice | list[int]) -> "Jet":

@@ -26,11 +26,25 @@ class LocalBasis(NamedTuple):
 
     Attributes:
         first: (in, n), number of the first basis function alive; the others follow it.
-        values: (orders, k + 1, in, n), the derivatives of order 0, 1, ... of the k + 1 functions.
+        values: (in, orders, k + 1, n), the derivatives of order 0, 1, ... of the k + 1 functions.
     """
 
     first: Int[Tensor, "in n"]
-    values: Float[Tensor, "orders alive in n"]
+    values: Float[Tensor, "in orders alive n"]
+
+
+class Place(NamedTuple):
+    """Where points stand on their grids, in intervals from the low end.
+
+    Attributes:
+        inside: the nearest place on the grid.
+        outside: how far beyond it a point is.
+        above: how far above it.
+    """
+
+    inside: Float[Tensor, "in n"]
+    outside: Float[Tensor, "in n"]
+    above: Float[Tensor, "in n"]
 
 
 def uniform_knots(low: Float[Tensor, "in"], high: Float[Tensor, "in"], grid: int, k: int) -> Float[Tensor, "in t"]:
@@ -62,6 +76,19 @@ def domain_of(knots: Float[Tensor, "in t *_"], k: int) -> tuple[Float[Tensor, "i
     return knots[:, k], knots[:, knots.shape[1] - 1 - k]
 
 
+def positions(x: Float[Tensor, "in n"], knots: Float[Tensor, "in t"], k: int) -> Float[Tensor, "in n"]:
+    """Points in units of an equidistant grid, 0 at the low end."""
+    low, high = domain_of(knots[..., None], k)
+    return (x - low) * ((knots.shape[1] - 2 * k - 1) / (high - low))
+
+
+def place_on(position: Float[Tensor, "in n"], grid: int) -> Place:
+    """Split positions into what is on the grid and what is beyond."""
+    inside = position.clamp(0, grid)
+    outside = position - inside
+    return Place(inside, outside, outside.relu())
+
+
 def evaluate_basis(
     x: Float[Tensor, "in n"], knots: Float[Tensor, "in t"], k: int, orders: int, *, uniform: bool
 ) -> LocalBasis:
@@ -88,43 +115,54 @@ def evaluate_basis(
         >>> evaluate_basis(x, knots, 3, 1, uniform=True).values.flatten() * 48
         tensor([ 1., 23., 23.,  1.], dtype=torch.float64)
     """
-    return (_uniform_basis if uniform else _general_basis)(x, knots, k, orders)
-
-
-def _uniform_basis(x: Tensor, knots: Tensor, k: int, orders: int) -> LocalBasis:
-    """One matrix product of the pieces' coefficients with powers, linear continuation included."""
+    place = place_on(positions(x, knots, k), knots.shape[1] - 2 * k - 1)
+    if uniform:
+        first, values = uniform_basis(place, knots.shape[1] - 2 * k - 1, table(k, orders, x.dtype))
+    else:
+        first, values = general_basis(place, positions(knots, knots, k), k, orders)
     low, high = domain_of(knots[..., None], k)
-    grid = knots.shape[1] - 2 * k - 1
-    per_unit = grid / (high - low)
-    place = (x - low) * per_unit
-    inside = place.clamp(0, grid)
-    outside = place - inside
-    interval = inside.detach().long().clamp(0, grid - 1)
-    v = inside - interval - 0.5
+    per_unit = (knots.shape[1] - 2 * k - 1) / (high - low)
+    within = place.outside == 0
+    units = [per_unit**m * (within if m > 1 else torch.ones_like(within)) for m in range(orders)]
+    return LocalBasis(first, values * torch.stack(units, 1)[:, :, None])
+
+
+def uniform_basis(
+    place: Place, grid: int, pieces: tuple[Tensor, Tensor], others: Sequence[Float[Tensor, "in n"]] = ()
+) -> LocalBasis:
+    """Basis functions on an equidistant grid and their derivatives with respect to the position.
+
+    One matrix product of the coefficients of all pieces with powers, linear continuation included. Derivatives of
+    order 2 and more are those of the end pieces outside the grid.
+
+    Args:
+        place: the points.
+        grid: number of intervals.
+        pieces: a `table`.
+        others: further rows of that matrix product.
+    """
+    k = pieces[1].shape[1] - 2 - len(others)
+    interval = place.inside.detach().long().clamp(0, grid - 1)
+    v = place.inside - interval - 0.5
     powers = [v]
     for _ in range(2, k + 1):
         powers.append(powers[-1] * v)
-    constants, factors = (table.to(x.device) for table in _TABLES[k, orders, x.dtype])
-    rows = torch.stack([*powers, outside, outside.relu()])
-    values = torch.addmm(constants, factors, rows.flatten(1)).view(orders, k + 1, *x.shape)
-    if orders == 1:
-        return LocalBasis(interval, values)
-    units = [per_unit**m * (outside == 0) if m > 1 else (per_unit**m).expand_as(x) for m in range(orders)]
-    return LocalBasis(interval, values * torch.stack(units)[:, None])
+    rows = torch.stack([*powers, place.outside, place.above, *others], 1)
+    constants, factors = (own.to(v.device) for own in pieces)
+    values = torch.baddbmm(constants, factors.expand(len(v), -1, -1), rows)
+    return LocalBasis(interval, values.view(len(v), -1, k + 1 + bool(others), v.shape[1]))
 
 
-def _general_basis(x: Tensor, knots: Tensor, k: int, orders: int) -> LocalBasis:
-    """Cox-de Boor recursion on the 2k knots around each point."""
-    inside = x.clamp(*domain_of(knots[..., None], k))
-    outside = x - inside
+def general_basis(place: Place, knots: Float[Tensor, "in t"], k: int, orders: int) -> LocalBasis:
+    """The same on any knots, in units of position, by the Cox-de Boor recursion on the 2k knots around each point."""
     grid = knots.shape[1] - 2 * k - 1
     ends = knots[:, k + 1 : k + grid].contiguous()
-    interval = torch.searchsorted(ends, inside.detach().contiguous(), right=True)
-    around = interval + torch.arange(1, 2 * k + 1, device=x.device)[:, None, None]
-    t = torch.gather(knots.T[..., None].expand(*knots.T.shape, x.shape[1]), 0, around)
-    value, slope, *others = (_derivative(inside, t, k, m) for m in range(max(orders, 2)))
-    derivatives = [value + outside * slope, slope, *(own * (outside == 0) for own in others)]
-    return LocalBasis(interval, torch.stack(derivatives[:orders]))
+    interval = torch.searchsorted(ends, place.inside.detach().contiguous(), right=True)
+    around = interval + torch.arange(1, 2 * k + 1, device=ends.device)[:, None, None]
+    t = torch.gather(knots.T[..., None].expand(*knots.T.shape, interval.shape[1]), 0, around)
+    value, slope, *others = (_derivative(place.inside, t, k, m) for m in range(max(orders, 2)))
+    derivatives = torch.stack([value + place.outside * slope, slope, *others][:orders])
+    return LocalBasis(interval, derivatives.permute(2, 0, 1, 3))
 
 
 def _derivative(x: Tensor, t: Tensor, k: int, m: int) -> Tensor:
@@ -176,23 +214,20 @@ def _times_linear(p: tuple[Fraction, ...], constant: Fraction, slope: int) -> tu
     return _add((*(constant * a for a in p), Fraction(0)), (Fraction(0), *(slope * a for a in p)))
 
 
-def _piece_table(k: int, orders: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The pieces and their derivatives with respect to v, functions of one order after those of the other.
+def _piece_table(k: int, orders: int) -> Tensor:
+    """(orders * (k + 1), k + 3): the pieces and their derivatives with respect to v, one order after the other.
 
-    Constants (orders * (k + 1), 1), and factors (orders * (k + 1), k + 2): of v, ..., v^k, and, for the values'
-    linear continuation, of the number of intervals by which a point is outside the grid and by which it is above.
+    Columns belong to 1, v, ..., v^k, and, for the linear continuation of the values, to the number of intervals by
+    which a point is outside the grid and by which it is above.
     """
     pieces = [list(piece) for piece in _exact_pieces(k)]
-    rows = list(pieces)
+    slopes = [[_slope_at(piece, end) for end in (Fraction(-1, 2), Fraction(1, 2))] for piece in pieces]
+    rows = [[*piece, low, high - low] for piece, (low, high) in zip(pieces, slopes, strict=True)]
     for _ in range(1, orders):
         pieces = [[*(p * a for p, a in enumerate(piece[1:], 1)), Fraction(0)] for piece in pieces]
-        rows += pieces
-    slopes = [[_slope_at(piece, end) for end in (Fraction(-1, 2), Fraction(1, 2))] for piece in _exact_pieces(k)]
-    continuations = [[low, high - low] for low, high in slopes] + [[Fraction(0)] * 2] * (len(rows) - k - 1)
-    table = [list(map(float, [*row, *more])) for row, more in zip(rows, continuations, strict=True)]
+        rows += [[*piece, Fraction(0), Fraction(0)] for piece in pieces]
     with torch.inference_mode(mode=False):
-        whole = torch.tensor(table, dtype=torch.float64, device="cpu").to(dtype)
-        return whole[:, :1].contiguous(), whole[:, 1:].contiguous()
+        return torch.tensor([list(map(float, row)) for row in rows], dtype=torch.float64, device="cpu")
 
 
 def _slope_at(piece: Sequence[Fraction], v: Fraction) -> Fraction:
@@ -200,12 +235,37 @@ def _slope_at(piece: Sequence[Fraction], v: Fraction) -> Fraction:
 
 
 # Filled on import and not on first use, which may be inside a tracer or under inference_mode.
+_PIECES = {(k, orders): _piece_table(k, orders) for k in range(1, MAX_DEGREE + 1) for orders in (1, 2, 3, 4)}
+
+
+def _split(whole: Tensor) -> tuple[Tensor, Tensor]:
+    return whole[:, :1].contiguous(), whole[:, 1:].contiguous()
+
+
 _TABLES = {
-    (k, orders, dtype): _piece_table(k, orders, dtype)
-    for k in range(1, MAX_DEGREE + 1)
-    for orders in (1, 2, 3, 4)
-    for dtype in (torch.float32, torch.float64)
+    (*key, dtype): _split(whole.to(dtype)) for key, whole in _PIECES.items() for dtype in (torch.float32, torch.float64)
 }
+
+
+def table(k: int, orders: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Constants (functions, 1) and factors (functions, k + 2) of all pieces, for `uniform_basis`."""
+    return _TABLES[k, orders, dtype]
+
+
+def extended_table(k: int, orders: int, scale: float, slopes: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """A table with one more function b(scale * position - 1) after the splines of each order.
+
+    The rows of `uniform_basis` are followed by b and its derivatives with respect to its argument at the nearest place
+    on the grid; `slopes` are those of b at the ends.
+    """
+    splines = _PIECES[k, orders].view(orders, k + 1, k + 3)
+    low, high = slopes
+    whole = splines.new_zeros(orders, k + 2, k + 3 + orders)
+    whole[:, :-1, : k + 3] = splines
+    whole[0, -1, k + 1 : k + 3] = scale * torch.tensor([low, high - low], dtype=torch.float64, device="cpu")
+    for order in range(orders):
+        whole[order, -1, k + 3 + order] = scale**order
+    return _split(whole.flatten(0, 1))
 
 
 def insertion_matrix(

@@ -83,7 +83,7 @@ def _trace_layer(layer: KANLayer, x: Float[Tensor, "in n"]) -> _LayerTrace:
     edges = x.new_zeros(layer.config.out.n_subnodes, *x.shape)
     outside = x.new_zeros(layer.config.n_in)
     if layer.splines is not None:
-        edges += layer.splines.edge_values(x)[0]
+        edges += layer.splines.edge_values(x)
         low, high = layer.splines.domain
         wrapped = layer.splines.wrap(x)
         outside = (~((low[:, None] <= wrapped) & (wrapped <= high[:, None]))).to(x.dtype).mean(1)

@@ -6,40 +6,33 @@ mask (c f(a x + b) + d).
 Tensors of edges are indexed [target subnode, source node, ...]; points run along the last axis.
 
 Spline edges are linear in their weights, the coefficients together with scale_base. What they are linear in, the
-B-splines and the base function at the sources, is their basis; of a jet, its channels are jets. All that is ever
-computed from spline edges is one bilinear map of weights and basis, `contract`, and its adjoints.
+B-splines and the base function at the sources, is their basis, of which `kansci.nn.basis` takes jets.
 """
 
 import math
 from collections import defaultdict
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from kansci.config import LayerConfig
 from kansci.functions import Function, library_function
-from kansci.jets import Jet, cross_adjoint
-from kansci.splines import domain_of, evaluate_basis, uniform_knots
-
-# Functions per target subnode above which gathering those alive beats a matrix product with all of them.
-GATHER = 8
-
-
-class EdgeBasis(NamedTuple):
-    """The functions that edges are linear in, those alive at each point: k + 1 B-splines, then the base function.
-
-    Attributes:
-        numbers: (alive, in, n), which of the functions of each source they are.
-        values: (channels, alive, in, n), the channels of their jets.
-        derivatives: (orders, alive, in, n), of order 0, 1, ... with respect to the source.
-    """
-
-    numbers: Int[Tensor, "alive in n"]
-    values: Float[Tensor, "channels alive in n"]
-    derivatives: Float[Tensor, "orders alive in n"]
+from kansci.jets import Jet
+from kansci.nn.basis import EdgeBasis, EdgeSums, all_functions, sum_splines
+from kansci.splines import (
+    LocalBasis,
+    Place,
+    domain_of,
+    extended_table,
+    general_basis,
+    place_on,
+    positions,
+    table,
+    uniform_basis,
+    uniform_knots,
+)
 
 
 class SplineEdges(nn.Module):
@@ -70,6 +63,9 @@ class SplineEdges(nn.Module):
         n_in, n_out, grid, k = config.n_in, config.out.n_subnodes, config.grid, config.k
         self.config = config
         self.base = library_function(config.base)
+        slopes = self.base.derivatives[1](torch.tensor([-1.0, 1.0], dtype=torch.float64, device="cpu"))
+        self.end_slopes = (float(slopes[0]), float(slopes[1]))
+        self._tables = [extended_table(k, orders, 2 / grid, self.end_slopes) for orders in (1, 2, 3, 4)]
         coef = 0.1 * torch.randn(n_out, n_in, config.n_coef, generator=generator, dtype=torch.float64)
         bound = math.sqrt(6 / (n_in + n_out))
         scale = bound * (2 * torch.rand(n_out, n_in, generator=generator, dtype=torch.float64) - 1)
@@ -91,19 +87,22 @@ class SplineEdges(nn.Module):
         return self.config.n_coef + (self.config.base != "zero")
 
     @property
-    def weights(self) -> Float[Tensor, "subnode in functions"]:
-        """What the edges are linear in their basis with."""
-        return self.pack(self.coef, self.scale_base)
+    def effective_coef(self) -> Float[Tensor, "subnode in coef"]:
+        """coef with scale_spline and mask folded in."""
+        return self.coef * (self.scale_spline * self.mask)[..., None]
 
-    def pack(
-        self, coef: Float[Tensor, "subnode in coef"], scale_base: Float[Tensor, "subnode in"]
-    ) -> Float[Tensor, "subnode in functions"]:
-        """Weights from coefficients and factors of the base function, with scale_spline and mask folded in."""
-        coef = coef * (self.scale_spline * self.mask)[..., None]
+    @property
+    def effective_scale(self) -> Float[Tensor, "subnode in"]:
+        """scale_base with the mask folded in, zero on periodic inputs."""
+        scale = self.scale_base * self.mask
+        return scale * self.has_base if self.config.periodic else scale
+
+    @property
+    def weights(self) -> Float[Tensor, "subnode in functions"]:
+        """What the edges are linear in their basis with: both of these."""
         if self.config.base == "zero":
-            return coef
-        base = scale_base * self.mask
-        return torch.cat([coef, (base * self.has_base if self.config.periodic else base)[..., None]], 2)
+            return self.effective_coef
+        return torch.cat([self.effective_coef, self.effective_scale[..., None]], 2)
 
     @property
     def has_base(self) -> Float[Tensor, "in"]:
@@ -121,51 +120,80 @@ class SplineEdges(nn.Module):
 
     def forward(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "subnode n"]:
         """Sums of the edges into each subnode, by plain differentiable operations."""
-        return contract(self.weights, self.basis(x, 1))[0]
+        place = place_on(self._wrap(positions(x, self.knots, self.config.k)), self.config.grid)
+        first, values = self._splines(place, 1)
+        sums = sum_splines(self.effective_coef, self.numbers(first), values[:, 0])
+        if self.config.base == "zero":
+            return sums
+        return torch.addmm(sums, self.effective_scale, self._base_values(place))
 
-    def jet(self, jet: Jet) -> Jet:
-        """The same as jets; one backward pass through them is exact, for a second one take `forward`."""
-        return self.sums(jet, self.basis_jet(jet))
+    def sums(self, jet: Jet) -> tuple[Jet, EdgeBasis]:
+        """The same as jets, and what they are linear in; one backward pass is exact, for a second take `forward`."""
+        channels, basis = cast(Any, EdgeSums.apply(jet.channels, self.weights, self, jet.needs, jet.d))
+        return Jet(channels, jet.needs, jet.d), basis
 
-    def sums(self, jet: Jet, basis: EdgeBasis) -> Jet:
-        """The same from what the edges are linear in."""
-        return Jet(contract(self.weights, basis), jet.needs, jet.d)
+    @torch.no_grad()
+    def edge_values(self, x: Float[Tensor, "in n"], weights: Tensor | None = None) -> Float[Tensor, "subnode in n"]:
+        """The value of each edge, for other weights if some are given."""
+        return (
+            self.basis(Jet(x[None], "value", 0))
+            .curves(self.weights if weights is None else weights)[:, 0]
+            .transpose(0, 1)
+        )
 
-    def edge_values(
-        self, x: Float[Tensor, "in n"], orders: int = 1, weights: Tensor | None = None
-    ) -> Float[Tensor, "orders subnode in n"]:
-        """The value of each edge and its derivatives, for other weights if some are given."""
-        numbers, _, derivatives = self.basis(x, orders)
-        return (_alive(self.weights if weights is None else weights, numbers) * derivatives[:, None]).sum(2)
-
-    def basis_jet(self, jet: Jet) -> EdgeBasis:
-        """What the edges are linear in, at sources that are themselves jets."""
-        if not (torch.is_grad_enabled() and jet.channels.requires_grad):
-            basis = self.basis(jet.channels[0], jet.orders)
-            return basis._replace(values=_compose(jet, basis.derivatives))
-        outputs: Any = _BasisJet.apply(jet.channels, self, jet.needs, jet.d)
-        values, numbers, derivatives = outputs
-        return EdgeBasis(numbers, values, derivatives)
-
-    def basis(self, x: Float[Tensor, "in n"], orders: int) -> EdgeBasis:
-        """What the edges are linear in at x, by plain differentiable operations."""
-        x = self.wrap(x)
-        first, values = evaluate_basis(x, self.knots, self.config.k, orders, uniform=self.config.uniform)
-        numbers = first + torch.arange(self.config.k + 1, device=x.device)[:, None, None]
-        if self.config.periodic:
-            numbers = numbers % self.n_free[:, None]
-        if self.config.base != "zero":
-            last = torch.full_like(first, self.config.n_coef)
-            numbers = torch.cat([numbers, last[None]])
-            values = torch.cat([values, self._base(x, orders)[:, None]], 1)
-        return EdgeBasis(numbers, values[:1], values)
+    @torch.no_grad()
+    def basis(self, jet: Jet, *, adjoint: bool = False) -> EdgeBasis:
+        """What the edges are linear in at jets of the sources; with one more derivative for adjoints."""
+        k, grid, orders = self.config.k, self.config.grid, jet.orders + adjoint
+        low, high = domain_of(self.knots[..., None], k)
+        scale = grid / (high - low)
+        channels = jet.channels * scale
+        channels[0] = self._wrap((jet.channels[0] - low) * scale)
+        place = place_on(channels[0], grid)
+        base = [] if self.config.base == "zero" else self.base.jet(place.inside * (2 / grid) - 1, orders - 1)
+        if self.config.uniform:
+            first, derivatives = uniform_basis(place, grid, self._table(orders), base)
+        else:
+            first, derivatives = self._splines(place, orders)
+            if base:
+                units = [(2 / grid) ** m * own for m, own in enumerate(base)]
+                units[0] = self._base_values(place)
+                derivatives = torch.cat([derivatives, torch.stack(units, 1)[:, :, None]], 2)
+        within = (place.outside == 0).to(derivatives.dtype)
+        sources = Jet(channels, jet.needs, jet.d)
+        return EdgeBasis(sources, scale, self.numbers(first), within, derivatives, self.n_functions)
 
     def splines_at(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "in coef n"]:
         """Values of all B-splines."""
-        numbers, values, _ = self.basis(x, 1)
-        alive = self.config.k + 1
-        splines = EdgeBasis(numbers[:alive], values[:, :alive], values[:, :alive])
-        return _all_functions(splines, self.config.n_coef).view(len(x), self.config.n_coef, -1)
+        place = place_on(self._wrap(positions(x, self.knots, self.config.k)), self.config.grid)
+        first, values = self._splines(place, 1)
+        return all_functions(values[:, 0], self.numbers(first), self.config.n_coef)
+
+    def numbers(self, first: Int[Tensor, "in n"]) -> Int[Tensor, "in alive n"]:
+        """Numbers of the B-splines alive."""
+        numbers = first[:, None] + torch.arange(self.config.k + 1, device=first.device)[:, None]
+        return numbers % self.n_free[:, None, None] if self.config.periodic else numbers
+
+    def _splines(self, place: Place, orders: int) -> LocalBasis:
+        """B-splines and their derivatives with respect to the position."""
+        k, dtype = self.config.k, place.inside.dtype
+        if self.config.uniform:
+            return uniform_basis(place, self.config.grid, table(k, orders, dtype))
+        return general_basis(place, positions(self.knots, self.knots, k), k, orders)
+
+    def _base_values(self, place: Place) -> Float[Tensor, "in n"]:
+        """The base function of sources scaled to [-1, 1], linear outside."""
+        low, high = self.end_slopes
+        scale = 2 / self.config.grid
+        values = torch.add(self.base(place.inside * scale - 1), place.outside, alpha=scale * low)
+        return torch.add(values, place.above, alpha=scale * (high - low))
+
+    def _table(self, orders: int) -> tuple[Tensor, Tensor]:
+        """What `uniform_basis` needs for B-splines and base function together."""
+        if self.config.base == "zero":
+            return table(self.config.k, orders, self.knots.dtype)
+        constants, factors = self._tables[orders - 1]
+        return constants.to(self.knots.dtype), factors.to(self.knots.dtype)
 
     def identifiable(self, parameter: str) -> Tensor:
         """Which elements of a parameter change the function: not those masked, tied or replaced by others."""
@@ -176,156 +204,21 @@ class SplineEdges(nn.Module):
 
     def wrap(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "in n"]:
         """Bring periodic inputs into their period."""
-        rows = list(self.config.periodic)
-        if not rows:
+        if not self.config.periodic:
             return x
         low, high = domain_of(self.knots[..., None], self.config.k)
-        inside = low + torch.remainder(x - low, high - low)
-        periodic = torch.zeros_like(low, dtype=torch.bool)
-        periodic[rows] = True
-        return torch.where(periodic, inside, x)
+        return torch.where(self._is_periodic, low + torch.remainder(x - low, high - low), x)
 
-    def _base(self, x: Float[Tensor, "in n"], orders: int) -> Float[Tensor, "orders in n"]:
-        """The base function of sources scaled to [-1, 1], linear outside, and its derivatives."""
-        low, high = domain_of(self.knots[..., None], self.config.k)
-        scale = 2 / (high - low)
-        scaled = (x - low) * scale - 1
-        inside = scaled.clamp(-1, 1)
-        outside = scaled - inside
-        value, slope, *others = self.base.jet(inside, max(orders, 2) - 1)
-        if orders == 1:
-            return (value + outside * slope)[None]
-        within = outside == 0
-        curved = [scale**m * own * within for m, own in enumerate(others, 2)]
-        return torch.stack([value + outside * slope, scale * slope, *curved])
+    def _wrap(self, position: Float[Tensor, "in n"]) -> Float[Tensor, "in n"]:
+        if not self.config.periodic:
+            return position
+        return torch.where(self._is_periodic, position.remainder(self.config.grid), position)
 
-
-def contract(weights: Float[Tensor, "subnode in functions"], basis: EdgeBasis) -> Float[Tensor, "channels subnode n"]:
-    """sum_ip w_oip b_cip: edges of the given weights, summed over their sources.
-
-    Layers with few targets gather the weights of the functions alive at each point, at a cost that does not grow with
-    the grid; others are one matrix product with all functions, most of them zero at a point.
-    """
-    n_out, _, n_functions = weights.shape
-    if _gathers(n_out, n_functions):
-        return (_alive(weights, basis.numbers) * basis.values[:, None]).sum((2, 3))
-    return weights.flatten(1) @ _all_functions(basis, n_functions)
-
-
-def contract_adjoint(
-    seeds: Float[Tensor, "channels subnode n"], basis: EdgeBasis, n_functions: int
-) -> Float[Tensor, "subnode in functions"]:
-    """sum_cn s_con b_cip: derivatives of seeded sums with respect to the weights."""
-    n_out, n_in = seeds.shape[1], basis.numbers.shape[1]
-    if _gathers(n_out, n_functions):
-        local = (seeds[:, :, None, None] * basis.values[:, None]).sum(0)
-        flat = _flat(basis.numbers, n_functions).flatten()
-        found = local.new_zeros(n_out, n_in * n_functions).index_add_(1, flat, local.flatten(1))
-    else:
-        dense = _all_functions(basis, n_functions)
-        found = sum(
-            (own @ other.T for own, other in zip(seeds, dense, strict=True)), torch.zeros((), device=dense.device)
-        )
-    return found.view(n_out, n_in, n_functions)
-
-
-def places(numbers: Int[Tensor, "alive in n"], n_functions: int) -> Int[Tensor, "places"]:
-    """Where the functions alive at each point stand among all of them in a flat (in, functions, n)."""
-    _, n_in, n = numbers.shape
-    start = (
-        torch.arange(n, device=numbers.device) + n * n_functions * torch.arange(n_in, device=numbers.device)[:, None]
-    )
-    return torch.add(start, numbers, alpha=n).flatten()
-
-
-def _gathers(n_out: int, n_functions: int) -> bool:
-    return n_out * GATHER < n_functions
-
-
-def _flat(numbers: Int[Tensor, "alive in n"], n_functions: int) -> Int[Tensor, "alive in n"]:
-    return numbers + n_functions * torch.arange(numbers.shape[1], device=numbers.device)[:, None]
-
-
-def _alive(weights: Tensor, numbers: Int[Tensor, "alive in n"]) -> Float[Tensor, "subnode alive in n"]:
-    """The weights that belong to the functions alive at each point."""
-    flat = _flat(numbers, weights.shape[2]).flatten()
-    return weights.flatten(1).index_select(1, flat).view(len(weights), *numbers.shape)
-
-
-def _all_functions(basis: EdgeBasis, n_functions: int) -> Float[Tensor, "channels functions n"]:
-    """All functions of all sources at each point."""
-    channels, _, n_in, n = basis.values.shape
-    flat = places(basis.numbers, n_functions).expand(channels, -1)
-    zeros = basis.values.new_zeros(1).expand(channels, n_in * n_functions * n)
-    return zeros.scatter(1, flat, basis.values.flatten(1)).view(channels, n_in * n_functions, n)
-
-
-def _compose(jet: Jet, values: Float[Tensor, "orders alive in n"]) -> Float[Tensor, "channels alive in n"]:
-    """phi(y) for several functions phi of each source y, from their derivatives: `Jet.apply` for all at once."""
-    y = jet.channels
-    found = values.new_empty(len(y), *values.shape[1:])
-    found[0] = values[0]
-    if len(y) > 1:
-        torch.mul(y[1:, None], values[1], out=found[1:])
-    if jet.orders == 3:
-        found[1 + jet.d :].addcmul_(jet.squares()[:, None], values[2])
-    return found
-
-
-class _BasisJet(torch.autograd.Function):
-    """Jets of a basis; the derivative of its m-th derivative is the (m + 1)-th, computed in the same sweep."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(y: Tensor, edges: SplineEdges, needs: str, d: int) -> Any:
-        jet = Jet(y, needs, d)
-        numbers, _, derivatives = edges.basis(y[0], jet.orders + 1)
-        return _compose(jet, derivatives), numbers, derivatives
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        y, _, ctx.needs, ctx.d = inputs
-        _, numbers, values = output
-        ctx.mark_non_differentiable(numbers, values)
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(y, values)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        gradient, *_ = gradients
-        y, values = ctx.saved_tensors
-        return (
-            None if gradient is None else _compose_adjoint(Jet(y, ctx.needs, ctx.d), values, gradient),
-            None,
-            None,
-            None,
-        )
-
-
-def _compose_adjoint(
-    jet: Jet, values: Float[Tensor, "orders alive in n"], seeds: Float[Tensor, "channels alive in n"]
-) -> Float[Tensor, "channels in n"]:
-    """Derivatives of sum_c seeds_c phi(y)_c with respect to the channels of y; one order more than `_compose`."""
-    y, d = jet.channels, jet.d
-    found = _sum_alive(seeds, values[1])
-    if len(y) > 1:
-        slopes = _sum_alive(seeds[1:], values[2])
-        found[0] += (slopes * y[1:]).sum(0)
-        if jet.orders == 3:
-            found[1 : 1 + d] += cross_adjoint(y[1 : 1 + d], slopes[d:], jet.needs)
-            found[0] += (_sum_alive(seeds[1 + d :], values[3]) * jet.squares()).sum(0)
-    return found
-
-
-def _sum_alive(
-    a: Float[Tensor, "channels alive in n"], b: Float[Tensor, "alive in n"]
-) -> Float[Tensor, "channels in n"]:
-    total = a[:, 0] * b[0]
-    for own, other in zip(a.unbind(1)[1:], b[1:], strict=True):
-        total.addcmul_(own, other)
-    return total
+    @property
+    def _is_periodic(self) -> Bool[Tensor, "in 1"]:
+        periodic = torch.zeros(self.config.n_in, 1, dtype=torch.bool, device=self.knots.device)
+        periodic[list(self.config.periodic)] = True
+        return periodic
 
 
 class SymbolGroup(NamedTuple):

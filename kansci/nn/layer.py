@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from kansci.config import LayerConfig
 from kansci.jets import Jet
-from kansci.nn.edges import EdgeBasis, SplineEdges, SymbolicEdges
+from kansci.nn.basis import EdgeBasis
+from kansci.nn.edges import SplineEdges, SymbolicEdges
 
 # Which axis of the network each axis of a tensor runs along: all that surgery needs to know about tensors.
 AXES = {
@@ -54,14 +55,12 @@ class KANLayer(nn.Module):
 
     def jet(self, jet: Jet) -> Jet:
         """The jet of the target nodes."""
-        return self.combine(self.sums(jet))
+        return self.combine(self.sums(jet)[0])
 
-    def sums(self, jet: Jet, basis: EdgeBasis | None = None) -> Jet:
-        """The jet of the sums of edges into each subnode; `basis` if it is known what spline edges are linear in."""
-        splines = None
-        if self.splines is not None:
-            splines = self.splines.sums(jet, self.splines.basis_jet(jet) if basis is None else basis)
-        return self._add_symbols(jet, splines)
+    def sums(self, jet: Jet) -> tuple[Jet, EdgeBasis | None]:
+        """The jet of the sums of edges into each subnode, and what the spline edges are linear in."""
+        splines, basis = (None, None) if self.splines is None else self.splines.sums(jet)
+        return self._add_symbols(jet, splines), basis
 
     def _add_symbols(self, source: Jet, splines: Jet | None) -> Jet:
         channels, _, n = source.channels.shape

@@ -40,9 +40,10 @@ def edge_parts(layer: KANLayer, x: Float[Tensor, "n in"]) -> EdgeParts:
     base, spline, symbolic = zero, zero, zero.clone()
     if layer.splines is not None:
         edges = layer.splines
-        without = edges.pack(torch.zeros_like(edges.coef), edges.scale_base)
-        base = edges.edge_values(x.T, weights=without)[0].permute(2, 0, 1)
-        spline = edges.edge_values(x.T)[0].permute(2, 0, 1) - base
+        without = edges.weights.clone()
+        without[..., : edges.config.n_coef] = 0
+        base = edges.edge_values(x.T, without).permute(2, 0, 1)
+        spline = edges.edge_values(x.T).permute(2, 0, 1) - base
     if layer.symbols is not None:
         for group in layer.symbols.groups:
             symbolic[:, group.targets, group.sources] = layer.symbols.derivatives(group, x.T, 1)[0].T

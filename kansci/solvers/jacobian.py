@@ -6,7 +6,8 @@ sums, from one backward pass, times the basis that was needed to evaluate them. 
 each, so one pass serves all rows. Products with the Jacobian need its two factors only, never its entries.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -17,10 +18,15 @@ from torch.func import functional_call, vjp, vmap
 
 from kansci.jets import Jet, jet
 from kansci.nn.baselines import MLP
-from kansci.nn.edges import EdgeBasis, SplineEdges, contract, contract_adjoint, places
+from kansci.nn.basis import EdgeBasis, contract, contract_adjoint, in_functions, order_seeds, outer, weigh
+from kansci.nn.edges import SplineEdges
 from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.unknowns import Unknowns
+
+
+# What MultKAN is linear in, or nearly so; its other parameters are seldom trained, and are left to torch.func.
+CLOSED_FORM = re.compile(r"layers\.\d+\.(splines\.(coef|scale_base)|symbols\.affine)")
 
 
 class Factor(Protocol):
@@ -54,14 +60,12 @@ class SplineFactor:
 
     Attributes:
         edges: the edges.
-        jet: their sources.
         basis: what they are linear in.
         seeds: (r, channels, subnode, n), derivatives of the residuals with respect to the sums.
         places: columns of "coef" and of "scale_base", those that are trained.
     """
 
     edges: SplineEdges
-    jet: Jet
     basis: EdgeBasis
     seeds: Float[Tensor, "r channels subnode n"]
     places: dict[str, slice]
@@ -69,79 +73,60 @@ class SplineFactor:
     @property
     def nbytes(self) -> int:
         """Memory that the factor holds."""
-        return sum(tensor.nbytes for tensor in (self.jet.channels, *self.basis, self.seeds))
+        return self.basis.nbytes + self.seeds.nbytes
 
     def write(self, out: Float[Tensor, "size n"], component: int) -> None:
         """k + 1 columns of each edge at each point, and that of its base function."""
-        seeds, derivatives, alive = self._order_seeds(component), self.basis.derivatives, self.edges.config.k + 1
+        seeds, alive = order_seeds(self.seeds[component], self.basis), self.basis.splines.shape[1]
         if "coef" in self.places:
-            local = _weighted(seeds, derivatives[:, :alive])
-            rows = out[self.places["coef"]].view(*self.edges.coef.shape, -1)
-            flat = places(self.basis.numbers[:alive], self.edges.config.n_coef).expand(len(rows), -1)
-            rows.view(len(rows), -1).scatter_(1, flat, local.flatten(1))
+            n_out, n_in, _ = self.edges.coef.shape
+            rows = out[self.places["coef"]].view(n_out, n_in, -1)
+            flat = in_functions(self.basis.splines).expand(n_out, -1, -1)
+            rows.scatter_(2, flat, weigh(seeds, self.basis.derivatives[:, :, :alive]).flatten(2))
             factor = self.edges.mask * self.edges.scale_spline
             if not factor.eq(1).all():
-                rows *= factor[..., None, None]
-        if "scale_base" in self.places and len(self.basis.numbers) > alive:
-            local = _weighted(seeds, derivatives[:, alive:])[:, 0] * self.edges.mask[..., None]
-            out[self.places["scale_base"]] = local.flatten(0, 1)
-
-    def _order_seeds(self, component: int) -> list[Tensor]:
-        """Derivatives of a residual with respect to phi, phi', phi'' of each edge, (subnode, in, n)."""
-        seeds, y = self.seeds[component], self.jet.channels
-        found = [seeds[0][:, None].expand(-1, y.shape[1], -1)]
-        if len(y) > 1:
-            found.append(_outer(seeds[1:], y[1:]))
-        if self.jet.orders == 3:
-            found.append(_outer(seeds[1 + self.jet.d :], self.jet.squares()))
-        return found
+                rows.mul_(factor[..., None])
+        if "scale_base" in self.places:
+            local = weigh(seeds, self.basis.derivatives[:, :, alive:])[:, :, 0]
+            out[self.places["scale_base"]] = (local * self.edges.mask[..., None]).flatten(0, 1)
 
     def apply(self, vector: Float[Tensor, "size"]) -> Float[Tensor, "r n"]:
         """The layer with the vector in place of its weights, times the seeds."""
-        pieces = {
-            name: vector[self.places[name]].view(tensor.shape) if name in self.places else torch.zeros_like(tensor)
-            for name, tensor in (("coef", self.edges.coef), ("scale_base", self.edges.scale_base))
-        }
-        sums = contract(self.edges.pack(**pieces), self.basis)
+        weights = torch.zeros_like(self.edges.weights)
+        for name, columns in self._columns(weights):
+            columns.copy_(vector[self.places[name]].view(columns.shape))
+        sums = contract(weights * self._factors, self.basis)
         return torch.stack([(own * sums).sum((0, 1)) for own in self.seeds])
 
     def adjoint(self, rows: Float[Tensor, "r n"], total: Float[Tensor, "size"]) -> None:
         """The gradient of the layer's weights for weighted seeds."""
-        seeds = (self.seeds * rows[:, None, None]).sum(0)
-        self._add(contract_adjoint(seeds, self.basis, self.edges.n_functions), total, 1)
+        weights = contract_adjoint((self.seeds * rows[:, None, None]).sum(0), self.basis) * self._factors
+        for name, columns in self._columns(weights):
+            total[self.places[name]] += columns.flatten()
 
     def add_squares(self, total: Float[Tensor, "size"]) -> None:
-        """The same adjoint for products of two channels each."""
-        values = self.basis.values
-        first, second = torch.triu_indices(len(values), len(values), device=values.device)
-        twice = torch.where(first == second, 1.0, 2.0).to(values)[:, None, None]
-        pairs = self.basis._replace(values=values[first] * values[second])
-        seeds = sum(twice * own[first] * own[second] for own in self.seeds)
-        self._add(contract_adjoint(cast(Tensor, seeds), pairs, self.edges.n_functions), total, 2)
+        """Add the sum of squares of each column, few points at a time."""
+        for component in range(len(self.seeds)):
+            seeds = order_seeds(self.seeds[component], self.basis)
+            local = weigh(seeds, self.basis.derivatives).square_()
+            flat = self.basis.numbers.flatten(1).expand(len(local), -1, -1)
+            weights = torch.zeros_like(self.edges.weights).scatter_add_(2, flat, local.flatten(2))
+            for name, columns in self._columns(weights * self._factors.square()):
+                total[self.places[name]] += columns.flatten()
 
-    def _add(self, packed: Tensor, total: Tensor, power: int) -> None:
-        """Add derivatives by the effective weights, as derivatives by the parameters to a power."""
-        factors = self.edges.pack(torch.ones_like(self.edges.coef), torch.ones_like(self.edges.scale_base))
-        columns = packed * factors**power
-        for name, place in self.places.items():
-            own = columns[..., : self.edges.config.n_coef] if name == "coef" else columns[..., -1]
-            total[place] += own.flatten()
+    @property
+    def _factors(self) -> Float[Tensor, "subnode in functions"]:
+        """Derivatives of the weights with respect to the parameters."""
+        edges = self.edges
+        factors = (edges.mask * edges.scale_spline)[..., None].expand_as(edges.coef)
+        if edges.config.base == "zero":
+            return factors
+        return torch.cat([factors, (edges.mask * edges.has_base)[..., None]], 2)
 
-
-def _outer(seeds: Float[Tensor, "channels subnode n"], y: Float[Tensor, "channels in n"]) -> Tensor:
-    """sum_c seeds_co y_ci."""
-    total = seeds[0][:, None] * y[0]
-    for own, other in zip(seeds[1:], y[1:], strict=True):
-        total.addcmul_(own[:, None], other)
-    return total
-
-
-def _weighted(seeds: Sequence[Float[Tensor, "subnode in n"]], values: Float[Tensor, "orders alive in n"]) -> Tensor:
-    """sum_q seeds_qoi values_qai, (subnode, alive, in, n)."""
-    total = seeds[0][:, None] * values[0]
-    for own, other in zip(seeds[1:], values[1:], strict=False):
-        total.addcmul_(own[:, None], other)
-    return total
+    def _columns(self, weights: Float[Tensor, "subnode in functions"]) -> Iterator[tuple[str, Tensor]]:
+        """The weights that belong to each trained parameter."""
+        for name in self.places:
+            yield name, weights[..., : self.edges.config.n_coef] if name == "coef" else weights[..., -1]
 
 
 @dataclass(frozen=True)
@@ -188,7 +173,7 @@ class WeightFactor:
 
     def write(self, out: Float[Tensor, "size n"], component: int) -> None:
         """One component's columns."""
-        out[self.place] = _outer(self.seeds[component], self.sources).flatten(0, 1)
+        out[self.place] = outer(self.seeds[component], self.sources).flatten(0, 1)
 
     def apply(self, vector: Float[Tensor, "size"]) -> Float[Tensor, "r n"]:
         """The layer with the vector in place of its weights, times the seeds."""
@@ -203,7 +188,7 @@ class WeightFactor:
     def add_squares(self, total: Float[Tensor, "size"]) -> None:
         """Add the sum of squares of each column."""
         for component in range(len(self.seeds)):
-            total[self.place] += _outer(self.seeds[component], self.sources).square().sum(2).flatten()
+            total[self.place] += outer(self.seeds[component], self.sources).square().sum(2).flatten()
 
 
 def factorize(
@@ -220,11 +205,14 @@ def factorize(
     Returns:
         Factors of all columns, identifiable or not.
     """
+    factors: list[Factor] = []
+    others = list(unknowns.slices)
     if isinstance(unknowns.model, MultKAN):
-        return _factors_of_kan(unknowns, x, needs, adjoints)
-    if isinstance(unknowns.model, MLP):
+        factors += _factors_of_kan(unknowns, x, needs, adjoints)
+        others = [name for name in others if not CLOSED_FORM.fullmatch(name)]
+    elif isinstance(unknowns.model, MLP):
         return _factors_of_mlp(unknowns, x, needs, adjoints)
-    return [_factor_of_any(unknowns, x, needs, adjoints)]
+    return [*factors, *_factors_by_torch_func(unknowns, others, x, needs, adjoints)]
 
 
 @torch.enable_grad()
@@ -234,9 +222,9 @@ def _factors_of_kan(unknowns: Unknowns, x: Tensor, needs: str, adjoints: Tensor)
     tape: list[tuple[Jet, EdgeBasis | None]] = []
     watched = []
     for layer in model.layers:
-        basis = None if layer.splines is None else layer.splines.basis_jet(jet)
+        sums, basis = layer.sums(jet)
         tape.append((_detached(jet), basis))
-        watched.append(_watch(layer.sums(jet, basis).channels))
+        watched.append(_watch(sums.channels))
         jet = layer.combine(Jet(watched[-1], needs, jet.d))
     seeds = _seeds(jet, watched, adjoints)
     factors: list[Factor] = []
@@ -252,9 +240,10 @@ def _factors_of_layer(
     factors: list[Factor] = []
     names = {name: f"{prefix}splines.{name}" for name in ("coef", "scale_base")}
     places = {name: slices[full] for name, full in names.items() if full in slices}
+    if layer.splines is not None and layer.config.base == "zero":
+        places.pop("scale_base", None)
     if layer.splines is not None and basis is not None and places:
-        basis = EdgeBasis(*(tensor.detach() for tensor in basis))
-        factors.append(SplineFactor(layer.splines, source, basis, seeds, places))
+        factors.append(SplineFactor(layer.splines, basis, seeds, places))
     if layer.symbols is not None and f"{prefix}symbols.affine" in slices:
         columns = source.channels.new_zeros(*layer.symbols.affine.shape, len(seeds), seeds.shape[3])
         for group in layer.symbols.groups:
@@ -303,18 +292,22 @@ def _seeds(jet: Jet, watched: list[Tensor], adjoints: Tensor) -> list[Tensor]:
     return [torch.stack(own) for own in zip(*found, strict=True)]
 
 
-def _factor_of_any(unknowns: Unknowns, x: Tensor, needs: str, adjoints: Tensor) -> Factor:
-    """By torch.func, point by point, for any module."""
+def _factors_by_torch_func(
+    unknowns: Unknowns, names: list[str], x: Tensor, needs: str, adjoints: Tensor
+) -> Iterator[Factor]:
+    """Point by point, for any parameters of any module."""
+    if not names:
+        return
     model: nn.Module = unknowns.model
-    tensors = dict(model.named_parameters())
-    trained = {name: tensors[name] for name in unknowns.slices}
+    trained = {name: model.get_parameter(name) for name in names}
 
-    def rows(point: Tensor, adjoint: Tensor) -> Tensor:
+    def gradients(point: Tensor, adjoint: Tensor) -> dict[str, Tensor]:
         def channels(values: dict[str, Tensor]) -> Tensor:
             return jet(lambda z: functional_call(model, values, (z,)), point[None], needs).channels[..., 0]
 
-        (gradient,) = vjp(channels, trained)[1](adjoint)
-        return torch.cat([gradient[name].flatten() for name in unknowns.slices])
+        return vjp(channels, trained)[1](adjoint)[0]
 
-    columns = [vmap(rows)(x, adjoint.permute(2, 0, 1)).T for adjoint in adjoints]
-    return DenseFactor(slice(0, unknowns.size), torch.stack(columns, 1))
+    found = [vmap(gradients)(x, adjoint.permute(2, 0, 1)) for adjoint in adjoints]
+    for name in names:
+        columns = torch.stack([own[name].flatten(1).T for own in found], 1)
+        yield DenseFactor(unknowns.slices[name], columns)

@@ -182,14 +182,14 @@ def move_knots(
         low, high = old.domain
         knots = torch.where(kept, uniform_knots(low, high, config.grid, config.k), knots)
     x = _sample(knots, config.k)
-    wanted = old.edge_values(x)[0]
+    wanted = old.edge_values(x)
     new = _install(layer, config, knots, old.coef.new_zeros(*old.coef.shape[:2], config.n_coef))
     scale = old.mask * old.scale_spline
-    residual = (wanted - new.edge_values(x)[0]) / torch.where(scale == 0, 1, scale)[..., None]
+    residual = (wanted - new.edge_values(x)) / torch.where(scale == 0, 1, scale)[..., None]
     low, high = old.domain
     weight = torch.where((x < low[:, None]) | (x > high[:, None]), beyond, 1.0).to(x.dtype)
     new.coef.copy_(_project(new, x, residual, weight))
-    return _relative_error((new.edge_values(x)[0] - wanted) * weight, wanted)
+    return _relative_error((new.edge_values(x) - wanted) * weight, wanted)
 
 
 def _relative_error(error: Tensor, wanted: Tensor) -> float:
