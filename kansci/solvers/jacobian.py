@@ -24,7 +24,6 @@ from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.unknowns import Unknowns
 
-
 # What MultKAN is linear in, or nearly so; its other parameters are seldom trained, and are left to torch.func.
 CLOSED_FORM = re.compile(r"layers\.\d+\.(splines\.(coef|scale_base)|symbols\.affine)")
 
