@@ -77,9 +77,9 @@ def domain_of(knots: Float[Tensor, "in t *_"], k: int) -> tuple[Float[Tensor, "i
 
 
 def positions(x: Float[Tensor, "in n"], knots: Float[Tensor, "in t"], k: int) -> Float[Tensor, "in n"]:
-    """Points in units of an equidistant grid, 0 at the low end."""
+    """Points in units of an equidistant grid, exactly 0 at the low end and `grid` at the high one."""
     low, high = domain_of(knots[..., None], k)
-    return (x - low) * ((knots.shape[1] - 2 * k - 1) / (high - low))
+    return (x - low) / (high - low) * (knots.shape[1] - 2 * k - 1)
 
 
 def place_on(position: Float[Tensor, "in n"], grid: int) -> Place:

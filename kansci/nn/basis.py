@@ -9,7 +9,7 @@ are one matrix product with all functions, most of them zero at a point. Sources
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -78,6 +78,7 @@ class EdgeBasis:
         return total
 
 
+@runtime_checkable
 class MakesBasis(Protocol):
     """What `EdgeSums` asks of edges."""
 

@@ -148,7 +148,7 @@ class SplineEdges(nn.Module):
         low, high = domain_of(self.knots[..., None], k)
         scale = grid / (high - low)
         channels = jet.channels * scale
-        channels[0] = self._wrap((jet.channels[0] - low) * scale)
+        channels[0] = self._wrap(positions(jet.channels[0], self.knots, k))
         place = place_on(channels[0], grid)
         base = [] if self.config.base == "zero" else self.base.jet(place.inside * (2 / grid) - 1, orders - 1)
         if self.config.uniform:

@@ -9,7 +9,7 @@ each, so one pass serves all rows. Products with the Jacobian need its two facto
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -28,6 +28,7 @@ from kansci.solvers.unknowns import Unknowns
 CLOSED_FORM = re.compile(r"layers\.\d+\.(splines\.(coef|scale_base)|symbols\.affine)")
 
 
+@runtime_checkable
 class Factor(Protocol):
     """Derivatives of r residual components at n points with respect to some of a model's columns."""
 

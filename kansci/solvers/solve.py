@@ -4,7 +4,7 @@ import copy
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -38,6 +38,7 @@ SAME_LOSS = 1.01
 
 
 Callback = Callable[[Step], Any]
+Resample = Callable[[Any], Sequence[Residual]]
 Method = Callable[[System, Evaluation, Control, float], tuple[Evaluation, float, str]]
 
 
@@ -56,6 +57,7 @@ def solve(
     progress: bool = True,
     seed: int = 0,
     fresh: Sequence[Residual] | None = None,
+    resample: Resample | None = None,
 ) -> Solution:
     r"""Minimize a sum of squared residuals over the parameters of models and free scalars.
 
@@ -77,6 +79,8 @@ def solve(
         progress: whether to show a progress bar.
         seed: of the random rows on which the terms are checked.
         fresh: the same terms on other points, from which the error of the solution is estimated.
+        resample: called with a copy of the model before each stage after the first; returns the residuals to go on
+            with, the same terms on points that suit the model so far.
 
     Returns:
         The solution. Ctrl-C returns the best so far with status "interrupted".
@@ -99,7 +103,7 @@ def solve(
         raise ConfigError(f"expected method to be one of {', '.join(METHODS)}, got {method!r}")
     problem = Problem.read(model, residuals, parameters)
     other = Problem.read(model, fresh, parameters).terms if fresh else ()
-    run = _Run(problem, other, steps, tolerance, callback, memory, progress, seed, Clock(seconds))
+    run = _Run(problem, other, resample, steps, tolerance, callback, memory, progress, seed, Clock(seconds))
     return run.solve(METHODS[method], _stages(problem.models, grids))
 
 
@@ -125,6 +129,7 @@ class _Run:
 
     problem: Problem
     fresh: tuple[Residual, ...]
+    resample: Resample | None
     steps: int
     tolerance: float | None
     callback: Callback | None
@@ -142,6 +147,8 @@ class _Run:
         damping, status = START_DAMPING, "max_steps"
         with Interrupt() as interrupt:
             for number, grid in enumerate(stages):
+                if number and self.resample is not None:
+                    self._resample(system, at, self.resample)
                 if grid is not None:
                     system, at = self._refined(system, at, grid)
                 label = f"stage {number + 1} of {len(stages)}"
@@ -167,6 +174,16 @@ class _Run:
             settle(unknowns.model, points, unknowns.slices)
         settled = system.evaluate(system.read(at.vector[system.size - len(system.scalars) :]))
         return settled if settled.loss < SAME_LOSS * at.loss < math.inf else at
+
+    def _resample(self, system: System, at: Evaluation, resample: Resample) -> None:
+        """Go on with the same terms on other points."""
+        system.place(at)
+        models = {name: _returned(unknowns, self.problem.models[name]) for name, unknowns in system.models.items()}
+        residuals = resample(models[""] if self.problem.single else models)
+        terms = Problem.read(models, residuals, self.problem.scalars).terms
+        if [term.name for term in terms] != [term.name for term in self.problem.terms]:
+            raise ConfigError(f"expected resample to return the terms {self.problem.names}, got {terms}")
+        self.problem = replace(self.problem, terms=terms)
 
     def _refined(self, system: System, at: Evaluation, grid: int) -> tuple[System, Evaluation]:
         """The same functions on finer grids, tightened around the activations where that costs nothing."""

@@ -30,6 +30,7 @@ def solve(config: Config) -> Result:
         seconds=config.seconds,
         grids=grids,
         fresh=make_terms(config, case, fields, seed=1, denser=2),
+        resample=lambda model: make_terms(config, case, fields, seed=0, reach=model),
         seed=config.seed,
     )
     metrics = {
