@@ -150,7 +150,7 @@ def uniform_basis(
     rows = torch.stack([*powers, place.outside, place.above, *others], 1)
     constants, factors = (own.to(v.device) for own in pieces)
     values = torch.baddbmm(constants, factors.expand(len(v), -1, -1), rows)
-    return LocalBasis(interval, values.view(len(v), -1, k + 1 + bool(others), v.shape[1]))
+    return LocalBasis(interval, values.unflatten(1, (-1, k + 1 + bool(others))))
 
 
 def general_basis(place: Place, knots: Float[Tensor, "in t"], k: int, orders: int) -> LocalBasis:
@@ -238,12 +238,14 @@ def _slope_at(piece: Sequence[Fraction], v: Fraction) -> Fraction:
 _PIECES = {(k, orders): _piece_table(k, orders) for k in range(1, MAX_DEGREE + 1) for orders in (1, 2, 3, 4)}
 
 
-def _split(whole: Tensor) -> tuple[Tensor, Tensor]:
+@torch.inference_mode(mode=False)
+def _split(whole: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    whole = whole.to(dtype)
     return whole[:, :1].contiguous(), whole[:, 1:].contiguous()
 
 
 _TABLES = {
-    (*key, dtype): _split(whole.to(dtype)) for key, whole in _PIECES.items() for dtype in (torch.float32, torch.float64)
+    (*key, dtype): _split(whole, dtype) for key, whole in _PIECES.items() for dtype in (torch.float32, torch.float64)
 }
 
 
@@ -265,7 +267,7 @@ def extended_table(k: int, orders: int, scale: float, slopes: tuple[float, float
     whole[0, -1, k + 1 : k + 3] = scale * torch.tensor([low, high - low], dtype=torch.float64, device="cpu")
     for order in range(orders):
         whole[order, -1, k + 3 + order] = scale**order
-    return _split(whole.flatten(0, 1))
+    return _split(whole.flatten(0, 1), torch.float64)
 
 
 def insertion_matrix(

@@ -200,6 +200,8 @@ class SplineEdges(nn.Module):
         if parameter == "coef":
             own = torch.arange(self.config.n_coef, device=self.coef.device) < self.n_free[:, None]
             return ((self.mask * self.scale_spline) != 0)[..., None] & own
+        if parameter == "scale_spline":
+            return self.mask != 0
         return (self.mask * self.has_base * (self.config.base != "zero")) != 0
 
     def wrap(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "in n"]:

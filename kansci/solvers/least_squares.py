@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 RAISE, LOWER, EASE = 3.0, 2.0, 5.0
 SMALLEST_DAMPING, LARGEST_DAMPING = 1e-20, 1e8
 SMALLEST_GAIN = 1e-24
+SETTLED = 1e-6
 PROBE = 0.1
 BEND = 2.0
 
@@ -71,9 +72,10 @@ def levenberg_marquardt(
     status = "max_steps"
     for _ in range(control.steps):
         local = Linearization(system, current, control.memory, _pinned(current, control))
+        before = damping
         found, damping = _descend(system, current, local, damping, control)
         if found is None:
-            status = "converged" if damping < LARGEST_DAMPING else "stalled"
+            status = "converged" if _promise(local, before) < SETTLED * current.loss else "stalled"
             break
         best = min(best, found, key=lambda at: at.loss)
         losses = [*losses, found.loss] if found.loss < current.loss else [found.loss]
@@ -89,6 +91,12 @@ def levenberg_marquardt(
             break
     system.place(best)
     return best, damping, status
+
+
+def _promise(local: Linearization, damping: float) -> float:
+    """How much a damped step lowers the linearized loss."""
+    solve = local.damped(damping)
+    return math.inf if solve is None else float(local.gradient @ solve(local.gradient))
 
 
 def _descend(

@@ -69,9 +69,10 @@ class Linearization:
     def _hold(self) -> None:
         self.gradient[self._held] = 0
         if self._gram is not None:
+            diagonal = self._diagonal.clone()
             self._gram[self._held] = 0
             self._gram[:, self._held] = 0
-        self._diagonal[self._held] = 1
+            self._diagonal.copy_(diagonal)
 
     def damped(self, damping: float) -> Solve | None:
         """x -> (J^T J + damping D)^-1 x, or None if the matrix is not positive definite to rounding."""
@@ -81,7 +82,7 @@ class Linearization:
         matrix = self._gram.clone()
         matrix.diagonal().add_(added)
         factor, info = torch.linalg.cholesky_ex(matrix)
-        return None if info else lambda right: torch.cholesky_solve(right[:, None], factor)[:, 0]
+        return None if info else lambda right: torch.cholesky_solve((right * ~self._held)[:, None], factor)[:, 0]
 
     def _scale(self, floor: float) -> Tensor:
         return self._diagonal + floor * self._diagonal.max()

@@ -5,10 +5,10 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from kansci.errors import ConfigError
@@ -19,7 +19,7 @@ from kansci.solvers.interrupt import Interrupt
 from kansci.solvers.least_squares import Control, levenberg_marquardt
 from kansci.solvers.problem import Parameter, Problem, check_rows
 from kansci.solvers.residual import Residual
-from kansci.solvers.settle import settle
+from kansci.solvers.settle import STIFFNESS, settle
 from kansci.solvers.solution import Clock, Estimate, History, Solution, Step
 from kansci.solvers.system import Evaluation, System
 from kansci.solvers.uncertainty import standard_errors
@@ -31,10 +31,10 @@ logger = logging.getLogger(__name__)
 METHODS = {"lm": levenberg_marquardt}
 START_DAMPING = 1e-3
 STAGE_DAMPING = 1e-6
-TOLERANCE = 1e-3
-STAGE_TOLERANCE = 0.3
+TOLERANCE = 1e-4
+STAGE_TOLERANCE = 1e-3
 LOSS_JUMP = 2.0
-SAME_LOSS = 1.01
+SAME_LOSS = 1.1
 
 
 Callback = Callable[[Step], Any]
@@ -69,8 +69,8 @@ def solve(
         method: "lm", Levenberg-Marquardt.
         steps: largest number of steps of each stage.
         seconds: wall-clock limit of the whole solve.
-        tolerance: a stage ends when ten steps lower the loss by less than this fraction; by default 1e-3 for the
-            last stage and 0.3 for those before.
+        tolerance: a stage ends when ten steps lower the loss by less than this fraction; by default 1e-4 for the
+            last stage and 1e-3 for those before.
         grids: stages from coarse to fine: intervals of every spline edge, each a multiple of the one before and the
             first of the model's own.
         parameters: free scalars by name: a start, or a `Parameter` with bounds.
@@ -157,7 +157,7 @@ class _Run:
                     control = self._control(report, last=number == len(stages) - 1)
                     at, damping, status = method(system, at, control, damping)
                 at = self._settled(system, at)
-                damping = max(damping, STAGE_DAMPING)
+                damping = min(max(damping, STAGE_DAMPING), START_DAMPING)
                 if status in ("interrupted", "max_seconds", "diverged"):
                     break
         return self._solution(system, at, status, history)
@@ -166,14 +166,25 @@ class _Run:
         return System(self.problem.terms, models, tuple(self.problem.scalars), self.problem.single)
 
     def _settled(self, system: System, at: Evaluation) -> Evaluation:
-        """The same solution with smooth coefficients where no activation falls, if that costs nothing."""
-        system.place(at)
+        """The same solution with smooth coefficients where no activation falls, as far as that costs nothing."""
         points = torch.cat([points for term in self.problem.terms for points in term.point_sets])
-        for unknowns in system.models.values():
-            unknowns.model = copy.deepcopy(unknowns.model)
-            settle(unknowns.model, points, unknowns.slices)
-        settled = system.evaluate(system.read(at.vector[system.size - len(system.scalars) :]))
-        return settled if settled.loss < SAME_LOSS * at.loss < math.inf else at
+        for name, unknowns in system.models.items():
+            if isinstance(unknowns.model, MultKAN):
+                for number in range(len(unknowns.model.layers)):
+                    if f"layers.{number}.splines.coef" in unknowns.slices:
+                        at = self._settled_layer(system, at, name, number, points)
+        return at
+
+    def _settled_layer(self, system: System, at: Evaluation, name: str, number: int, points: Tensor) -> Evaluation:
+        for stiffness in STIFFNESS:
+            system.place(at)
+            model = cast(MultKAN, copy.deepcopy(system.models[name].model))
+            settle(model.layers[number], model.nodes(points, number), stiffness)
+            system.models[name].model = model
+            settled = system.evaluate(system.read(at.vector[system.size - len(system.scalars) :]))
+            if settled.loss < SAME_LOSS * at.loss < math.inf:
+                return settled
+        return at
 
     def _resample(self, system: System, at: Evaluation, resample: Resample) -> None:
         """Go on with the same terms on other points."""

@@ -51,8 +51,8 @@ class Config:
 
     method: str = "lm"
 
-    steps: int = 100
-    """Steps of each stage."""
+    steps: int = 0
+    """Steps of each stage; 0 for the rule of `choose_steps`."""
 
     seconds: float | None = None
     """Limit of the solve."""

@@ -1,11 +1,14 @@
 """The networks of a Poisson problem: how large, and how built."""
 
+from itertools import pairwise
+
 import kansci as ks
 from kansci.physics import domains, exact
 from problems.poisson.config import Config
 from problems.poisson.physics import Case, Fields
 
 ROWS_PER_PARAMETER = 2
+WORK, LEAST_STEPS = 100_000, 50
 STAGES = ((4, 8, 16), (4, 8), (3, 6), (2, 4), (3,), (2,))
 
 
@@ -36,6 +39,17 @@ def choose_network(case: Case, k: int) -> tuple[tuple[int, ...], tuple[int, ...]
     nodes = {grids: limit // ((d + 1) * (grids[-1] + k + 1)) for grids in STAGES}
     grids = next((grids for grids in STAGES if nodes[grids] > 2 * d), STAGES[-1])
     return (d, max(nodes[grids], 2), 1), grids
+
+
+def choose_steps(width: tuple[int, ...], grids: tuple[int, ...], k: int) -> int:
+    """Steps of each stage, the fewer the more parameters: WORK is shared among them.
+
+    Example:
+        >>> choose_steps((2, 12, 1), (4, 8, 16), k=9)
+        106
+    """
+    edges = sum(a * b for a, b in pairwise(width))
+    return max(LEAST_STEPS, WORK // (edges * (grids[-1] + k + 1)))
 
 
 def build_network(config: Config, case: Case, fields: Fields, width: tuple[int, ...], grid: int) -> ks.MultKAN:

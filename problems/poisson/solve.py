@@ -6,7 +6,7 @@ import kansci as ks
 from problems.poisson.collocation import count_parameters, make_terms, measure_errors
 from problems.poisson.config import Config
 from problems.poisson.figures import draw_figures
-from problems.poisson.networks import build_network, choose_network
+from problems.poisson.networks import build_network, choose_network, choose_steps
 from problems.poisson.physics import CASES, Case, compile_fields
 from problems.poisson.study import run_scaling
 from problems.runner import Metric, Result
@@ -20,13 +20,14 @@ def solve(config: Config) -> Result:
         return run_scaling(config, case, fields)
     width, grids = choose_network(case, config.k)
     grids = config.grids or grids
-    model = build_network(config, case, fields, config.width or width, grids[0])
+    width = config.width or width
+    model = build_network(config, case, fields, width, grids[0])
     terms = make_terms(config, case, fields, seed=0)
     solution = ks.solve(
         model,
         terms,
         method=config.method,
-        steps=config.steps,
+        steps=config.steps or choose_steps(width, grids, config.k),
         seconds=config.seconds,
         grids=grids,
         fresh=make_terms(config, case, fields, seed=1, denser=2),
