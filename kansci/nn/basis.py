@@ -48,14 +48,14 @@ class EdgeBasis:
         dense = self.sources.channels.nbytes * self.n_functions
         return sum(own.nbytes for own in (self.sources.channels, self.splines, self.derivatives)) + dense
 
-    @cached_property
+    @property
     def numbers(self) -> Int[Tensor, "in alive n"]:
         """Numbers of the functions alive, the base function being the last."""
         if self.derivatives.shape[2] == self.splines.shape[1]:
             return self.splines
         return torch.cat([self.splines, self.splines.new_full(self.splines[:, :1].shape, self.n_functions - 1)], 1)
 
-    @cached_property
+    @property
     def places(self) -> Int[Tensor, "in places"]:
         """Where the functions alive stand among all of their source."""
         return in_functions(self.numbers)

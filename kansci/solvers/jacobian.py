@@ -26,6 +26,7 @@ from kansci.solvers.unknowns import Unknowns
 
 # What MultKAN is linear in, or nearly so; its other parameters are seldom trained, and are left to torch.func.
 CLOSED_FORM = re.compile(r"layers\.\d+\.(splines\.(coef|scale_base)|symbols\.affine)")
+SQUARES = 2**22
 
 
 @runtime_checkable
@@ -106,13 +107,18 @@ class SplineFactor:
 
     def add_squares(self, total: Float[Tensor, "size"]) -> None:
         """Add the sum of squares of each column, few points at a time."""
-        for component in range(len(self.seeds)):
-            seeds = order_seeds(self.seeds[component], self.basis)
-            local = weigh(seeds, self.basis.derivatives).square_()
-            flat = self.basis.numbers.flatten(1).expand(len(local), -1, -1)
-            weights = torch.zeros_like(self.edges.weights).scatter_add_(2, flat, local.flatten(2))
-            for name, columns in self._columns(weights * self._factors.square()):
-                total[self.places[name]] += columns.flatten()
+        weights = torch.zeros_like(self.edges.weights)
+        numbers, derivatives = self.basis.numbers, self.basis.derivatives
+        points = max(1, SQUARES // (len(weights) * numbers.shape[0] * numbers.shape[1]))
+        for component in self.seeds:
+            seeds = order_seeds(component, self.basis)
+            for start in range(0, numbers.shape[2], points):
+                part = slice(start, start + points)
+                local = weigh([own[..., part] for own in seeds], derivatives[..., part]).square_()
+                flat = numbers[..., part].flatten(1).expand(len(weights), -1, -1)
+                weights.scatter_add_(2, flat, local.flatten(2))
+        for name, columns in self._columns(weights * self._factors.square()):
+            total[self.places[name]] += columns.flatten()
 
     @property
     def _factors(self) -> Float[Tensor, "subnode in functions"]:

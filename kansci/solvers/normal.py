@@ -11,7 +11,7 @@ from kansci.solvers.system import Block, Evaluation, System
 
 COLUMNS = 128
 LEAST_FLOOR, MOST_FLOOR = 1e-6, 1e-3
-ITERATIONS, PRECISION = 100, 1e-8
+ITERATIONS, PRECISION = 100, 1e-4
 
 Solve = Callable[[Float[Tensor, "p"]], Float[Tensor, "p"]]
 

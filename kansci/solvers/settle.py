@@ -15,28 +15,33 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kansci.nn.edges import SplineEdges
-from kansci.nn.layer import KANLayer
 
 BEYOND = 3
+POINTS = 1024
 STIFFNESS = tuple(10.0**-power for power in range(0, 25, 2))
 
 
 @torch.no_grad()
-def settle(layer: KANLayer, nodes: Float[Tensor, "in n"], stiffness: float) -> None:
-    """Settle the uniform spline edges of a layer in place, for activations at its sources."""
-    if layer.splines is not None and layer.config.uniform and layer.config.grid > 1:
-        _settle_edges(layer.splines, nodes, stiffness)
+def determination(edges: SplineEdges, x: Float[Tensor, "in n"]) -> Float[Tensor, "in rows coef"]:
+    """What activations at the sources say about coefficients: R with |R c|^2 the mean square of a spline there."""
+    triangle = x.new_zeros(len(x), 0, edges.config.n_coef)
+    for part in x.split(POINTS, 1):
+        rows = edges.splines_at(part).transpose(1, 2) / x.shape[1] ** 0.5
+        triangle = torch.linalg.qr(torch.cat([triangle, rows], 1), mode="r").R
+    return triangle
 
 
-def _settle_edges(edges: SplineEdges, x: Float[Tensor, "in n"], stiffness: float) -> None:
-    differences = torch.eye(edges.config.n_coef, dtype=x.dtype, device=x.device)
-    for _ in range(min(edges.config.k + BEYOND, edges.config.n_coef - 1)):
+@torch.no_grad()
+def settle(edges: SplineEdges, determined: Float[Tensor, "in rows coef"], stiffness: float) -> None:
+    """Settle uniform spline edges in place."""
+    sources, _, size = determined.shape
+    differences = torch.eye(size, dtype=determined.dtype, device=determined.device)
+    for _ in range(min(edges.config.k + BEYOND, size - 1)):
         differences = differences.diff(dim=0) / 2
-    rough = stiffness**0.5 * differences.expand(len(x), -1, -1)
-    triangle = torch.linalg.qr(edges.splines_at(x).transpose(1, 2) / x.shape[1] ** 0.5, mode="r").R
+    rough = stiffness**0.5 * differences.expand(sources, -1, -1)
     right = rough @ edges.coef.permute(1, 2, 0)
-    right = torch.cat([right.new_zeros(len(x), triangle.shape[1], right.shape[2]), right], 1)
-    matrix = torch.cat([triangle, rough], 1)
-    change = torch.linalg.lstsq(matrix.cpu(), right.cpu(), driver="gelsd").solution.to(x.device).permute(2, 0, 1)
+    right = torch.cat([right.new_zeros(sources, determined.shape[1], right.shape[2]), right], 1)
+    matrix = torch.cat([determined, rough], 1)
+    change = torch.linalg.lstsq(matrix.cpu(), right.cpu(), driver="gelsd").solution.to(right.device).permute(2, 0, 1)
     change[:, list(edges.config.periodic)] = 0
     edges.coef.sub_(change)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from kansci.errors import ConfigError
+from kansci.nn.edges import SplineEdges
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.error import estimate_error
 from kansci.solvers.hidden import Reach, follow
@@ -19,7 +20,7 @@ from kansci.solvers.interrupt import Interrupt
 from kansci.solvers.least_squares import Control, levenberg_marquardt
 from kansci.solvers.problem import Parameter, Problem, check_rows
 from kansci.solvers.residual import Residual
-from kansci.solvers.settle import STIFFNESS, settle
+from kansci.solvers.settle import STIFFNESS, determination, settle
 from kansci.solvers.solution import Clock, Estimate, History, Solution, Step
 from kansci.solvers.system import Evaluation, System
 from kansci.solvers.uncertainty import standard_errors
@@ -167,19 +168,23 @@ class _Run:
 
     def _settled(self, system: System, at: Evaluation) -> Evaluation:
         """The same solution with smooth coefficients where no activation falls, as far as that costs nothing."""
-        points = torch.cat([points for term in self.problem.terms for points in term.point_sets])
         for name, unknowns in system.models.items():
             if isinstance(unknowns.model, MultKAN):
-                for number in range(len(unknowns.model.layers)):
-                    if f"layers.{number}.splines.coef" in unknowns.slices:
-                        at = self._settled_layer(system, at, name, number, points)
+                for number, layer in enumerate(unknowns.model.layers):
+                    trained = f"layers.{number}.splines.coef" in unknowns.slices
+                    if trained and layer.config.uniform and layer.config.grid > 1:
+                        at = self._settled_layer(system, at, name, number)
         return at
 
-    def _settled_layer(self, system: System, at: Evaluation, name: str, number: int, points: Tensor) -> Evaluation:
+    def _settled_layer(self, system: System, at: Evaluation, name: str, number: int) -> Evaluation:
+        system.place(at)
+        current = cast(MultKAN, system.models[name].model)
+        points = torch.cat([points for term in self.problem.terms for points in term.point_sets])
+        determined = determination(cast(SplineEdges, current.layers[number].splines), current.nodes(points, number))
         for stiffness in STIFFNESS:
             system.place(at)
-            model = cast(MultKAN, copy.deepcopy(system.models[name].model))
-            settle(model.layers[number], model.nodes(points, number), stiffness)
+            model = copy.deepcopy(current)
+            settle(cast(SplineEdges, model.layers[number].splines), determined, stiffness)
             system.models[name].model = model
             settled = system.evaluate(system.read(at.vector[system.size - len(system.scalars) :]))
             if settled.loss < SAME_LOSS * at.loss < math.inf:
