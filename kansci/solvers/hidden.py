@@ -18,7 +18,7 @@ from kansci.nn.multkan import MultKAN
 from kansci.splines import uniform_knots
 from kansci.surgery.grid import move_knots
 
-MARGIN, TIGHT = 0.1, 0.02
+MARGIN, TIGHT, NEAR = 0.1, 0.02, 0.01
 BEYOND = 1e-3
 
 
@@ -49,8 +49,8 @@ def jet_and_reach(model: nn.Module, x: Float[Tensor, "n d"], needs: str) -> tupl
 
 
 def escapes(model: nn.Module, reach: Reach) -> bool:
-    """Whether any activation lies outside the domain of its edges."""
-    return any(bool(((low < a) | (high > b)).any()) for low, high, (a, b), _ in _spline_layers(model, reach))
+    """Whether any activation lies outside the domain of its edges, or so close to an end that others may."""
+    return any(bool(_leaves(low, high, domain).any()) for low, high, domain, _ in _spline_layers(model, reach))
 
 
 def is_far(model: nn.Module, reach: Reach, factor: float = 3.0) -> bool:
@@ -67,7 +67,7 @@ def follow(model: nn.Module, reach: Reach, *, tight: bool = False) -> float:
     for low, high, (a, b), layer in _spline_layers(model, reach):
         span = torch.where(high > low, high - low, b - a)
         slack = (TIGHT if tight else MARGIN) * span
-        move = (low < a) | (high > b)
+        move = _leaves(low, high, (a, b))
         if tight:
             move |= b - a > (1 + MARGIN) * span
         if move.any():
@@ -75,6 +75,11 @@ def follow(model: nn.Module, reach: Reach, *, tight: bool = False) -> float:
             knots = uniform_knots(starts, ends, layer.config.grid, layer.config.k)
             worst = max(worst, move_knots(layer, knots, beyond=BEYOND))
     return worst
+
+
+def _leaves(low: Tensor, high: Tensor, domain: tuple[Tensor, Tensor]) -> Tensor:
+    slack = NEAR * (high - low)
+    return (low - slack < domain[0]) | (high + slack > domain[1])
 
 
 def _spline_layers(model: nn.Module, reach: Reach) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, Tensor], KANLayer]]:

@@ -1,5 +1,6 @@
 """What a solve returns: the model, how it went, and how well it is known."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -96,6 +97,7 @@ class Solution:
         status: "converged", "max_steps", "max_seconds", "stalled", "diverged" or "interrupted".
         parameters: free scalars with their standard errors.
         error_estimate: estimated relative error (L2) of the model's outputs, or None.
+        loss: loss of the model; the history's last entry may be larger, where grids have just moved.
     """
 
     model: Any
@@ -103,6 +105,7 @@ class Solution:
     status: str
     parameters: dict[str, Estimate] = field(default_factory=dict)
     error_estimate: float | None = None
+    loss: float = math.nan
 
     def __repr__(self) -> str:
         """Status, loss, parameters and error estimate in one line."""

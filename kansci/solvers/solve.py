@@ -237,7 +237,7 @@ class _Run:
         model = models[""] if self.problem.single else models
         logger.info("solve ended: %s after %d steps, loss %.3e", status, len(history), at.loss)
         error = estimate_error(system, at, self.fresh, self.memory) if self.fresh else None
-        return Solution(model, History.of(history), status, estimates, error)
+        return Solution(model, History.of(history), status, estimates, error, at.loss)
 
 
 def _refine(unknowns: Unknowns, grid: int) -> Unknowns:

@@ -37,7 +37,7 @@ def solve(config: Config) -> Result:
     metrics = {
         **measure_errors(solution.model, case, fields),
         "error_estimate": solution.error_estimate,
-        "loss": float(solution.history.loss[-1]),
+        "loss": solution.loss,
         "parameters": count_parameters(solution.model),
         "steps": len(solution.history.step),
         "seconds": float(solution.history.seconds[-1]),

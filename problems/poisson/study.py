@@ -18,7 +18,7 @@ from torch import nn
 import kansci as ks
 from problems.poisson.collocation import count_parameters, make_terms, measure_errors
 from problems.poisson.config import Config
-from problems.poisson.networks import build_network, choose_network, limit_parameters
+from problems.poisson.networks import build_network, choose_network, choose_steps, limit_parameters
 from problems.poisson.physics import Case, Fields
 from problems.poisson.scaling_figure import draw_scaling
 from problems.runner import Metric, Result
@@ -73,7 +73,8 @@ def run_scaling(config: Config, case: Case, fields: Fields) -> Result:
     width, grids = choose_network(case, config.k)
     largest = Network(config.width or width, config.grids or grids)
     series = grow_networks(case, largest)
-    budget = config.steps * len(largest.grids)
+    steps = config.steps or choose_steps(largest.width, largest.grids, config.k)
+    budget = steps * len(largest.grids)
     solved = {network: _measure(config, case, fields, network, budget) for each in series.values() for network in each}
     runs = {name: {network: solved[network] for network in each} for name, each in series.items()}
     curves = {name: [vars(run) for run in each.values()] for name, each in runs.items()}

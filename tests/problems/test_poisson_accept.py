@@ -7,6 +7,10 @@ import time
 
 import pytest
 
+import kansci as ks
+from problems.poisson.collocation import evaluation_points
+from problems.poisson.physics import CASES
+
 pytestmark = pytest.mark.slow
 
 BOUNDS = {
@@ -56,3 +60,5 @@ def test_formulas_typed_on_the_command_line(formula, seed, tmp_path):
 def test_a_deeper_network_does_not_stick(seed, tmp_path):
     metrics = run(tmp_path, "--width", 2, 5, 5, 1, "--seed", seed)
     check(metrics, {"relative_l2": 1e-5, "wall": 120})
+    outside = ks.trace(ks.load(tmp_path / "model.h5"), evaluation_points(CASES["paper"])).outside
+    assert max(float(share.max()) for share in outside) <= 0.01
