@@ -1,12 +1,18 @@
 """What tests of several files share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
+import pytest
 import torch
 from torch import Tensor
 
 from kansci.jets import Jet
+from kansci.nn import basis
+from kansci.solvers.jacobian import Factor
+from kansci.solvers.unknowns import Unknowns
 
+ALWAYS, NEVER = 0, 10**6
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 100 * torch.finfo(torch.float32).eps}
 
 
@@ -29,7 +35,7 @@ def assert_same_jet(
 ) -> None:
     """The same level, and each channel the same within its scale."""
     assert (actual.needs, actual.d) == (expected.needs, expected.d)
-    pairs = zip(actual.channels.unbind(1), expected.channels.unbind(1), strict=True)
+    pairs = zip(actual.channels, expected.channels, strict=True)
     for channel, (a, b) in enumerate(pairs):
         assert_same(a, b, tolerance, scale=None if scales is None else scales[channel])
 
@@ -40,3 +46,20 @@ def assert_same_function(
     """The same values at x."""
     with torch.no_grad():
         assert_same(f(x), g(x), tolerance)
+
+
+@contextmanager
+def gathering(limit: int) -> Iterator[None]:
+    """Gather the weights of edges ALWAYS or NEVER: the two ways to contract them with their basis."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(basis, "GATHER", limit)
+        yield
+
+
+def written(factors: Iterable[Factor], unknowns: Unknowns, r: int, n: int) -> Tensor:
+    """The identifiable columns of some factors, (r, p, n)."""
+    whole = torch.zeros(r, unknowns.size, n, dtype=torch.float64)
+    for factor in factors:
+        for component in range(r):
+            factor.write(whole[component], component)
+    return torch.stack([unknowns.select(columns) for columns in whole])

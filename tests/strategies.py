@@ -1,4 +1,4 @@
-"""Random small models that use everything a model can have, and points for them."""
+"""Random small models that use everything a model can have, and points and jets for them."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kansci.config import LayerConfig, ModelConfig, Width
+from kansci.jets import Jet, second_channels
 from kansci.nn.edges import SplineEdges, SymbolicEdges
 from kansci.nn.multkan import MultKAN
 from kansci.splines import domain_of, extend_grid
@@ -118,3 +119,20 @@ def points(model: MultKAN, n: int = 8, seed: int = 0, stretch: float = 1.4) -> T
     low, high = (end.nan_to_num(posinf=1.0, neginf=-1.0) for end in model.domain)
     x = torch.rand(n, model.n_inputs, generator=generator, dtype=torch.float64)
     return ((low + high) / 2 + stretch * (x - 0.5) * (high - low)).to(model.dtype)
+
+
+@st.composite
+def edges_and_points(draw: st.DrawFn) -> tuple[SplineEdges, Tensor]:
+    """The first layer of a random model that has splines there."""
+    model = draw(models().filter(lambda model: model.layers[0].splines is not None))
+    edges = model.layers[0].splines
+    assert edges is not None
+    return edges, points(model, 6, draw(seeds)).T.contiguous()
+
+
+def jet_of(x: Tensor, needs: str, seed: int = 0) -> Jet:
+    """Sources with the values x (in, n) and any derivatives with respect to two variables."""
+    channels = 1 + 2 * (needs != "value") + second_channels(needs, 2)
+    generator = torch.Generator().manual_seed(seed)
+    slopes = torch.randn(channels - 1, *x.shape, generator=generator, dtype=x.dtype)
+    return Jet(torch.cat([x[None], slopes]), needs, 2)

@@ -102,6 +102,20 @@ def test_autograd_and_vmap_agree_with_the_closed_forms(row):
 
 
 @rows
+def test_jets_are_the_derivatives_up_to_their_order(row):
+    """Also where all of them are computed together."""
+    x = interior_points(row)
+    for order in range(4):
+        found = row.jet(x, order)
+        assert len(found) == order + 1
+        for own, derivative in zip(found, row.derivatives, strict=False):
+            torch.testing.assert_close(own, derivative(x), rtol=1e-13, atol=1e-15)
+    for order in range(3):
+        slope = vmap(grad(lambda z, order=order: row.jet(z, 3)[order]))(x)
+        torch.testing.assert_close(slope, row.jet(x, 3)[order + 1], rtol=1e-11, atol=1e-12)
+
+
+@rows
 def test_single_precision(row):
     x = interior_points(row)
     for values, exact in zip(row.jet(x.float(), order=3), row.jet(x.float().double(), order=3), strict=True):

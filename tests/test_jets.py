@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from kansci.errors import ConfigError, DerivativeError, ShapeError
-from kansci.jets import LEVELS, Jet, cross_terms, jet, orders_of, second_channels
+from kansci.jets import LEVELS, Jet, cross_adjoint, cross_terms, jet, orders_of, second_channels
 from kansci.nn.multkan import MultKAN
 from tests.helpers import assert_same, assert_same_jet
 from tests.strategies import seeds
@@ -48,6 +48,11 @@ def closed_form(x: torch.Tensor) -> dict[str, torch.Tensor]:
     }
 
 
+def gradients(d: int, seed: int) -> torch.Tensor:
+    """First derivatives of two functions at four points."""
+    return samples(8, d, seed).T.reshape(d, 2, 4)
+
+
 def coordinates(x: torch.Tensor, needs: str) -> list[Jet]:
     lifted = Jet.lift(x, needs)
     return [lifted.select([column]) for column in range(x.shape[1])]
@@ -66,10 +71,11 @@ def test_sums_products_and_compositions_follow_the_rules_of_calculus(needs):
     """f again, built of jets of the coordinates."""
     x = samples()
     a, b, c = coordinates(x, needs)
-    sine = c.apply(torch.stack([x[:, 2:].sin(), x[:, 2:].cos(), -x[:, 2:].sin()], 1)[:, : orders_of(needs)])
+    inner = x.T[2:]
+    sine = c.apply(torch.stack([inner.sin(), inner.cos(), -inner.sin()])[: orders_of(needs)])
     product = a * c
-    exponential = product.apply(product.value.exp()[:, None].expand(-1, orders_of(needs), 1))
-    first = Jet((a * b * b).channels + sine.channels, needs, 3)
+    exponential = product.apply(product.value.T.exp().expand(orders_of(needs), -1, -1))
+    first = a * b * b + sine
     expected = closed_form(x)
     for level in CONTENTS[needs]:
         assert_same(getattr(first, level), expected[level][:, :1])
@@ -91,7 +97,7 @@ def test_a_level_contains_the_lower_ones_and_nothing_else(needs):
 @pytest.mark.parametrize("d", [1, 2, 4])
 def test_shapes(needs, d):
     found = jet(lambda x: x.prod(-1), samples(7, d), needs)
-    assert found.channels.shape == (7, 1 + (needs != "value") * d + second_channels(needs, d), 1)
+    assert found.channels.shape == (1 + (needs != "value") * d + second_channels(needs, d), 1, 7)
     shapes = {"value": (), "gradient": (d,), "laplacian": (), "diagonal": (d,), "hessian": (d, d)}
     for level in CONTENTS[needs]:
         assert getattr(found, level).shape == (7, 1, *shapes[level])
@@ -103,22 +109,54 @@ def test_products_form_a_commutative_ring(needs, d, seed):
     a, b, c = (jet(g, samples(4, d, seed), needs) for g in (torch.sin, torch.exp, torch.square))
     assert_same_jet(a * b, b * a)
     assert_same_jet((a * b) * c, a * (b * c))
-    assert_same_jet(a * Jet(b.channels + c.channels, needs, d), Jet((a * b).channels + (a * c).channels, needs, d))
+    assert_same_jet(a + b, b + a)
+    assert_same_jet(a * (b + c), a * b + a * c)
     one = jet(torch.ones_like, samples(4, d, seed), needs)
     assert_same_jet(a * one, a)
 
 
 @given(st.sampled_from(LEVELS[2:]), st.integers(1, 4), seeds)
 def test_cross_terms_are_the_mixed_part_of_a_product(needs, d, seed):
-    a, b = samples(4, d, seed)[..., None], samples(4, d, seed + 1)[..., None]
-    full = a * b.transpose(1, 2) + b * a.transpose(1, 2)
-    diagonal = full.diagonal(dim1=1, dim2=2)
+    a, b = gradients(d, seed), gradients(d, seed + 1)
+    full = a[:, None] * b + b[:, None] * a
+    diagonal = full[range(d), range(d)]
     expected: dict[str, torch.Tensor] = {
-        "laplacian": diagonal.sum(-1, keepdim=True),
+        "laplacian": diagonal.sum(0, keepdim=True),
         "diagonal": diagonal,
-        "hessian": full[:, *torch.triu_indices(d, d)],
+        "hessian": full[*torch.triu_indices(d, d)],
     }
-    assert_same(cross_terms(a, b, needs), expected[needs][..., None])
+    assert_same(cross_terms(a, b, needs), expected[needs])
+
+
+@given(st.sampled_from(LEVELS[2:]), st.integers(1, 4), seeds)
+def test_the_adjoint_of_cross_terms_is_the_one_of_a_linear_map(needs, d, seed):
+    a, b, c = (gradients(d, seed + shift) for shift in range(3))
+    weights = torch.linspace(-1, 2, second_channels(needs, d), dtype=torch.float64)[:, None, None]
+    seeded = weights * cross_terms(c, c, needs)
+    left, right = (seeded * cross_terms(a, b, needs)).sum(), (cross_adjoint(a, seeded, needs) * b).sum()
+    assert_same(left, right)
+    moved = b.clone().requires_grad_()
+    (expected,) = torch.autograd.grad((seeded * cross_terms(a, moved, needs)).sum(), moved)
+    assert_same(cross_adjoint(a, seeded, needs), expected)
+
+
+@every_level
+def test_squares_are_what_a_second_derivative_is_multiplied_by(needs):
+    found = jet(f, samples(), needs)
+    if found.orders < 3:
+        assert found.squares().shape == (0, 2, 5)
+        return
+    unit = torch.zeros(3, 2, 5, dtype=torch.float64)
+    unit[2] = 1
+    expected = Jet(found.channels.clone(), needs, 3).apply(unit)
+    assert (expected.channels[:4] == 0).all()
+    assert_same(found.squares(), expected.channels[4:])
+    slopes = closed_form(samples())["gradient"]
+    outer = slopes[..., None] * slopes[..., None, :]
+    whole = Jet(torch.cat([torch.zeros(4, 2, 5).double(), found.squares()]), needs, 3)
+    assert_same(whole.laplacian, outer.diagonal(dim1=-2, dim2=-1).sum(-1))
+    if needs == "hessian":
+        assert_same(whole.hessian, outer)
 
 
 @every_level
@@ -129,12 +167,33 @@ def test_affine_maps_move_the_value_and_scale_everything(needs):
 
 
 @every_level
+def test_linear_maps_mix_the_functions(needs):
+    weight, bias = samples(4, 2) - 1, samples(1, 4)[0]
+    moved = jet(f, samples(), needs).linear(weight, bias)
+    assert_same_jet(moved, jet(lambda x: f(x) @ weight.T + bias, samples(), needs))
+    assert_same(moved.value, f(samples()) @ weight.T + bias)
+
+
+@every_level
+def test_biases_and_weights_of_affine_and_linear_maps_get_gradients(needs):
+    found = jet(f, samples(), needs)
+    scale, bias, weight = samples(1, 2)[0].requires_grad_(), samples(1, 2)[0].requires_grad_(), samples(2, 2)
+    weight.requires_grad_()
+    ones = torch.ones_like(found.channels)
+    for move, inputs in ((found.affine, (scale, bias)), (found.linear, (weight, bias))):
+        grads = torch.autograd.grad(move(*inputs).channels, inputs, ones)
+        assert_same(grads[1], torch.full((2,), 5.0).double())
+        expected = found.channels.sum((0, 2))
+        assert_same(grads[0], expected.expand_as(grads[0]))
+
+
+@every_level
 def test_selected_functions_keep_their_derivatives(needs):
     found = jet(f, samples(), needs)
     swapped = found.select([1, 0])
     assert torch.equal(swapped.value, found.value.flip(1))
-    assert torch.equal(swapped.channels, found.channels.flip(2))
-    assert torch.equal(found.select(slice(0, 1)).channels, found.channels[:, :, :1])
+    assert torch.equal(swapped.channels, found.channels.flip(1))
+    assert torch.equal(found.select(slice(0, 1)).channels, found.channels[:, :1])
 
 
 @every_level

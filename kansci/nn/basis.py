@@ -163,15 +163,6 @@ def gathers(n_out: int, n_functions: int) -> bool:
     return n_out * GATHER < n_functions
 
 
-def sum_splines(
-    coef: Float[Tensor, "subnode in coef"], numbers: Int[Tensor, "in alive n"], values: Float[Tensor, "in alive n"]
-) -> Float[Tensor, "subnode n"]:
-    """Values of the sums of splines, by plain differentiable operations."""
-    if gathers(len(coef), coef.shape[2]):
-        return (gather_weights(coef, numbers) * values).sum((1, 2))
-    return coef.flatten(1) @ all_functions(values, numbers, coef.shape[2]).flatten(0, 1)
-
-
 def gather_weights(
     weights: Float[Tensor, "subnode in functions"], numbers: Int[Tensor, "in alive n"]
 ) -> Float[Tensor, "subnode in alive n"]:
@@ -181,18 +172,25 @@ def gather_weights(
 
 
 def all_functions(
-    values: Float[Tensor, "in alive n"], numbers: Int[Tensor, "in alive n"], n_functions: int
+    values: Float[Tensor, "in alive n"], places: Int[Tensor, "in places"], n_functions: int
 ) -> Float[Tensor, "in functions n"]:
     """All functions of all sources at each point, from those alive, by plain differentiable operations."""
     n_in, _, n = values.shape
     zeros = values.new_zeros(1).expand(n_in, n_functions * n)
-    return zeros.scatter(1, in_functions(numbers), values.flatten(1)).view(n_in, n_functions, n)
+    return zeros.scatter(1, places, values.flatten(1)).view(n_in, n_functions, n)
 
 
 def in_functions(numbers: Int[Tensor, "in alive n"]) -> Int[Tensor, "in places"]:
     """Where the functions alive at each point stand among all of their source in a flat (functions, n)."""
     n = numbers.shape[2]
     return torch.add(torch.arange(n, device=numbers.device), numbers, alpha=n).flatten(1)
+
+
+def in_functions_after(first: Int[Tensor, "in n"], alive: int) -> Int[Tensor, "in places"]:
+    """The same for so many functions that follow each other."""
+    n = first.shape[1]
+    start = torch.add(torch.arange(n, device=first.device), first, alpha=n)
+    return (start[:, None] + n * torch.arange(alive, device=first.device)[:, None]).flatten(1)
 
 
 def compose(

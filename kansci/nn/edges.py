@@ -20,7 +20,15 @@ from torch import Tensor, nn
 from kansci.config import LayerConfig
 from kansci.functions import Function, library_function
 from kansci.jets import Jet
-from kansci.nn.basis import EdgeBasis, EdgeSums, all_functions, sum_splines
+from kansci.nn.basis import (
+    EdgeBasis,
+    EdgeSums,
+    all_functions,
+    gather_weights,
+    gathers,
+    in_functions,
+    in_functions_after,
+)
 from kansci.splines import (
     LocalBasis,
     Place,
@@ -122,7 +130,11 @@ class SplineEdges(nn.Module):
         """Sums of the edges into each subnode, by plain differentiable operations."""
         place = place_on(self._wrap(positions(x, self.knots, self.config.k)), self.config.grid)
         first, values = self._splines(place, 1)
-        sums = sum_splines(self.effective_coef, self.numbers(first), values[:, 0])
+        coef, n_coef = self.effective_coef, self.config.n_coef
+        if gathers(len(coef), n_coef):
+            sums = (gather_weights(coef, self.numbers(first)) * values[:, 0]).sum((1, 2))
+        else:
+            sums = coef.flatten(1) @ all_functions(values[:, 0], self._places(first), n_coef).flatten(0, 1)
         if self.config.base == "zero":
             return sums
         return torch.addmm(sums, self.effective_scale, self._base_values(place))
@@ -167,12 +179,18 @@ class SplineEdges(nn.Module):
         """Values of all B-splines."""
         place = place_on(self._wrap(positions(x, self.knots, self.config.k)), self.config.grid)
         first, values = self._splines(place, 1)
-        return all_functions(values[:, 0], self.numbers(first), self.config.n_coef)
+        return all_functions(values[:, 0], self._places(first), self.config.n_coef)
 
     def numbers(self, first: Int[Tensor, "in n"]) -> Int[Tensor, "in alive n"]:
         """Numbers of the B-splines alive."""
         numbers = first[:, None] + torch.arange(self.config.k + 1, device=first.device)[:, None]
         return numbers % self.n_free[:, None, None] if self.config.periodic else numbers
+
+    def _places(self, first: Int[Tensor, "in n"]) -> Int[Tensor, "in places"]:
+        """Where the B-splines alive stand among all."""
+        if self.config.periodic:
+            return in_functions(self.numbers(first))
+        return in_functions_after(first, self.config.k + 1)
 
     def _splines(self, place: Place, orders: int) -> LocalBasis:
         """B-splines and their derivatives with respect to the position."""

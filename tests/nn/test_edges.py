@@ -9,11 +9,14 @@ from torch import Tensor
 
 from kansci.config import LayerConfig, Width
 from kansci.functions import LIBRARY, Function, library_function
+from kansci.jets import LEVELS, Jet, orders_of
 from kansci.nn.edges import SplineEdges, SymbolicEdges
-from tests.helpers import assert_same
-from tests.strategies import SYMBOLS, models, points, seeds
+from kansci.splines import uniform_knots
+from tests.helpers import assert_same, assert_same_jet
+from tests.strategies import SYMBOLS, edges_and_points, jet_of, models, seeds
 
 ORDERS = 3
+quiet_vmap = pytest.mark.filterwarnings("ignore:torch.searchsorted")  # vmap's choice of memory layout
 
 
 def spline_edges(**options) -> SplineEdges:
@@ -31,100 +34,131 @@ def symbolic_edges(*rows: tuple[str, ...], seed: int = 0) -> SymbolicEdges:
 
 
 def places(n: int = 12, d: int = 2, seed: int = 0) -> Tensor:
-    """Points within [-1.3, 1.3], none of them a knot."""
+    """Points (d, n) within [-1.3, 1.3], none of them a knot."""
     generator = torch.Generator().manual_seed(seed)
-    return 2.6 * torch.rand(n, d, generator=generator, dtype=torch.float64) - 1.3
+    return 2.6 * torch.rand(d, n, generator=generator, dtype=torch.float64) - 1.3
 
 
-@st.composite
-def edges_and_points(draw: st.DrawFn) -> tuple[SplineEdges, Tensor]:
-    """The first layer of a random model that has splines there."""
-    model = draw(models().filter(lambda model: model.layers[0].splines is not None))
-    edges = model.layers[0].splines
-    assert edges is not None
-    return edges, points(model, 6, draw(seeds))
+def curves(edges: SplineEdges, x: Tensor, orders: int = ORDERS) -> Tensor:
+    """phi, phi' and phi'' of each edge in units of its source, (orders, subnode, in, n)."""
+    basis = edges.basis(Jet.lift(x.T, ("value", "gradient", "diagonal")[orders - 1]))
+    found = basis.curves(edges.weights.detach()).permute(1, 2, 0, 3)
+    units = [basis.scale**m * (basis.within if m > 1 else 1) for m in range(orders)]
+    return torch.stack([unit * curve for unit, curve in zip(units, found, strict=True)])
 
 
 @given(edges_and_points())
 def test_the_value_of_each_edge_sums_to_the_subnodes(given_edges):
     edges, x = given_edges
-    assert_same(edges.edge_values(x).sum(2), edges(x))
+    assert_same(edges.edge_values(x).sum(1), edges(x).detach())
+    assert_same(edges.edge_values(x), curves(edges, x, 1)[0])
 
 
-@pytest.mark.filterwarnings("ignore:torch.searchsorted")  # vmap's choice of memory layout
+@quiet_vmap
 @given(edges_and_points())
 def test_orders_are_the_derivatives_of_the_plain_forward(given_edges):
     edges, x = given_edges
 
     def sums(point: Tensor) -> Tensor:
-        return edges(point[None])[0]
+        return edges(point[:, None])[:, 0]
 
-    curves = edges.curves(x, ORDERS)[0].transpose(1, 3)
-    slopes = torch.vmap(torch.func.jacrev(sums))(x)
-    assert_same(curves[:, :, 1], slopes)
+    found = curves(edges, x)
+    slopes = torch.vmap(torch.func.jacrev(sums), in_dims=1, out_dims=2)(x)
+    assert_same(found[1], slopes.detach())
     if edges.config.k > 1:
-        assert_same(curves[:, :, 2], torch.vmap(torch.func.hessian(sums))(x).diagonal(dim1=-2, dim2=-1))
+        second = torch.vmap(torch.func.hessian(sums), in_dims=1, out_dims=3)(x)
+        assert_same(found[2], second.diagonal(dim1=1, dim2=2).transpose(1, 2).detach())
+
+
+@given(edges_and_points(), st.sampled_from(LEVELS), seeds)
+def test_jets_of_sums_are_sums_of_jets(given_edges, needs, seed):
+    edges, x = given_edges
+    sources, (n_out, n_in) = jet_of(x, needs, seed), edges.mask.shape
+    own = curves(edges, x, orders_of(needs))
+    expected = [sources.select([i] * n_out).apply(own[:, :, i]).channels for i in range(n_in)]
+    found, _ = edges.sums(sources)
+    assert (found.needs, found.d) == (needs, 2)
+    assert_same(found.channels.detach(), torch.stack(expected).sum(0))
+
+
+@given(edges_and_points(), st.sampled_from(LEVELS))
+def test_edges_are_linear_in_what_the_basis_holds(given_edges, needs):
+    edges, x = given_edges
+    found, basis = edges.sums(jet_of(x, needs))
+    assert basis.n_functions == edges.n_functions == edges.weights.shape[2]
+    products = torch.einsum("op,cpn->con", edges.weights.flatten(1), basis.dense)
+    assert_same(found.channels.detach(), products.detach())
 
 
 @given(edges_and_points())
-def test_edges_are_linear_in_what_the_basis_belongs_to(given_edges):
+def test_all_splines_are_those_that_coefficients_belong_to(given_edges):
     edges, x = given_edges
-    curves, basis = edges.curves(x, ORDERS)
-    rows = edges.weights[:, torch.arange(edges.config.n_in)[:, None], basis.columns]
-    splines = torch.einsum("niqp,onip->niqo", basis.values, rows)
-    bases = torch.einsum("niq,oi->niqo", basis.base, edges.base_weights)
-    assert_same(splines + bases, curves.detach())
+    splines = edges.splines_at(x)
+    assert splines.shape == (edges.config.n_in, edges.config.n_coef, x.shape[1])
+    without = edges.weights.clone()
+    without[..., edges.config.n_coef :] = 0
+    expected = torch.einsum("oip,ipn->oin", edges.effective_coef, splines)
+    assert_same(edges.edge_values(x, without), expected.detach())
+    assert_same(splines.sum(1), torch.ones_like(x))
+    tied = torch.arange(edges.config.n_coef) >= edges.n_free[:, None]
+    assert (splines[tied] == 0).all()
 
 
-@given(edges_and_points())
-def test_values_are_the_same_with_and_without_gradients(given_edges):
+@given(edges_and_points(), st.sampled_from(LEVELS))
+def test_values_are_the_same_with_and_without_gradients(given_edges, needs):
     edges, x = given_edges
-    curves, basis = edges.curves(x, ORDERS)
+    sources = jet_of(x, needs)
+    plain, basis = edges.sums(sources)
+    watched, more = edges.sums(Jet(sources.channels.clone().requires_grad_(), needs, 2))
     with torch.no_grad():
-        again, other = edges.curves(x, ORDERS)
-    assert_same(again, curves.detach())
-    assert torch.equal(other.columns, basis.columns)
-    assert_same(other.values, basis.values)
-    assert_same(other.base, basis.base)
+        without, _ = edges.sums(sources)
+    assert_same(watched.channels.detach(), plain.channels.detach())
+    assert torch.equal(without.channels, plain.channels)
+    orders = orders_of(needs)
+    assert (basis.derivatives.shape[1], more.derivatives.shape[1]) == (orders, orders + 1)
+    assert torch.equal(more.splines, basis.splines)
+    assert_same(more.derivatives[:, :orders], basis.derivatives)
 
 
+@pytest.mark.parametrize("needs", LEVELS)
 @pytest.mark.parametrize("options", [{}, {"uniform": False}, {"base": "zero", "k": 5}, {"periodic": (1,)}, {"k": 4}])
-def test_gradients_of_all_orders_agree_with_finite_differences(options):
+def test_gradients_of_all_orders_agree_with_finite_differences(options, needs):
     edges = spline_edges(**options)
-    x = places(4)
 
-    def curves(x: Tensor, coef: Tensor, scale: Tensor) -> Tensor:
-        state = {"coef": coef, "scale_base": scale}
-        return torch.func.functional_call(_Curves(edges), {f"edges.{name}": v for name, v in state.items()}, (x,))
+    def sums(channels: Tensor, coef: Tensor, scale: Tensor) -> Tensor:
+        state = {"edges.coef": coef, "edges.scale_base": scale}
+        return torch.func.functional_call(_Sums(edges, needs), state, (channels,))
 
-    inputs = [t.detach().clone().requires_grad_() for t in (x, edges.coef, edges.scale_base)]
-    assert torch.autograd.gradcheck(curves, inputs)
+    inputs = [t.detach().clone().requires_grad_() for t in (jet_of(places(4), needs).channels, *edges.parameters())]
+    assert torch.autograd.gradcheck(sums, inputs[:3])
 
 
-class _Curves(torch.nn.Module):
-    def __init__(self, edges: SplineEdges) -> None:
+class _Sums(torch.nn.Module):
+    def __init__(self, edges: SplineEdges, needs: str) -> None:
         super().__init__()
-        self.edges = edges
+        self.edges, self.needs = edges, needs
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.edges.curves(x, ORDERS)[0]
+    def forward(self, channels: Tensor) -> Tensor:
+        return self.edges.sums(Jet(channels, self.needs, 2))[0].channels
 
 
 def test_a_second_backward_pass_is_refused_instead_of_wrong():
-    edges, x = spline_edges(), places().requires_grad_()
-    (slope,) = torch.autograd.grad(edges.curves(x, 1)[0].square().sum(), x, create_graph=True)
+    edges, x = spline_edges(), places()[None].requires_grad_()
+    sums, _ = edges.sums(Jet(x, "value", 2))
+    (slope,) = torch.autograd.grad(sums.channels.square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.sum().backward()
 
 
-def test_curves_of_many_coefficients_at_once():
+@pytest.mark.parametrize("grid", [5, 40])
+def test_sums_of_many_coefficients_at_once(grid):
     """vmap over the coefficients: an ensemble."""
-    edges, x = spline_edges(), places()
-    states = [{"edges.coef": torch.randn_like(edges.coef)} for _ in range(3)]
-    stacked = {"edges.coef": torch.stack([state["edges.coef"] for state in states])}
+    edges, x = spline_edges(grid=grid), places()
+    states = [{"coef": torch.randn_like(edges.coef)} for _ in range(3)]
+    stacked = {"coef": torch.stack([state["coef"] for state in states])}
 
     def call(state: dict[str, Tensor]) -> Tensor:
-        return torch.func.functional_call(_Curves(edges), state, (x,))
+        return torch.func.functional_call(edges, state, (x,))
 
     together = torch.vmap(call)(stacked)
     assert_same(together, torch.stack([call(state) for state in states]))
@@ -135,8 +169,8 @@ def test_a_masked_edge_is_zero_and_does_not_learn(base):
     edges = spline_edges(base=base)
     edges.mask[1, 0] = 0
     values = edges.edge_values(places())
-    assert (values[:, 1, 0] == 0).all()
-    assert (values[:, 0, 0] != 0).any()
+    assert (values[1, 0] == 0).all()
+    assert (values[0, 0] != 0).any()
     edges(places()).sum().backward()
     assert edges.coef.grad is not None
     assert (edges.coef.grad[1, 0] == 0).all()
@@ -159,28 +193,40 @@ def test_the_base_function_is_continued_linearly(k):
     with torch.no_grad():
         edges.coef.zero_()
     ends = torch.tensor([[-1.0, 1.0], [-3.0, 5.0]], dtype=torch.float64)
-    curves = edges.curves(ends, ORDERS)[0]
+    value, slope, curvature = curves(edges, ends.T.contiguous())
     silu = library_function("silu").jet(ends[0], 2)
-    for order in range(ORDERS):
-        assert_same(curves[0, :, order], silu[order][:, None] * edges.scale_base.T)
-    assert_same(curves[1, :, 0], (silu[0] + (ends[1] - ends[0]) * silu[1])[:, None] * edges.scale_base.T)
-    assert_same(curves[1, :, 1], curves[0, :, 1])
-    assert (curves[1, :, 2] == 0).all()
+    scale = edges.scale_base.detach()
+    for found, expected in zip((value, slope, curvature), silu, strict=True):
+        assert_same(found[..., 0], scale * expected)
+    assert_same(value[..., 1], scale * (silu[0] + (ends[1] - ends[0]) * silu[1]))
+    assert_same(slope[..., 1], slope[..., 0])
+    assert (curvature[..., 1] == 0).all()
+
+
+@given(st.floats(-5, 5), st.floats(0.3, 5), st.integers(1, 40), st.booleans())
+def test_the_ends_of_the_domain_are_inside(low, width, grid, single):
+    """Second derivatives there are those of the edge, not of its continuation."""
+    edges = spline_edges(grid=grid)
+    ends = torch.tensor([low, low + width], dtype=torch.float64).expand(2, 2)
+    edges.knots = uniform_knots(ends[:, 0], ends[:, 1], grid, 3)
+    edges, ends = (edges.float(), ends.float()) if single else (edges, ends)
+    assert (edges.basis(Jet.lift(ends.T, "diagonal")).within == 1).all()
+    assert (curves(edges, ends)[2] != 0).all()
 
 
 @pytest.mark.parametrize("k", range(1, 10))
 def test_periodic_edges_are_smooth_across_the_seam(k):
     edges = spline_edges(k=k, grid=k + 2, periodic=(0,))
-    x = torch.zeros(6, 2, dtype=torch.float64)
-    x[:, 0] = torch.tensor([-1, math.nextafter(1, 0), 1, 0.3, 0.3 + 2, 0.3 - 20], dtype=torch.float64)
-    curves = edges.curves(x, ORDERS)[0].detach()
-    for order in range(min(k, ORDERS)):
-        low, high, seam, inside, after, before = curves[:, 0, order]
-        scale = curves[:, 0, order].abs().max().item()
+    x = torch.zeros(2, 6, dtype=torch.float64)
+    x[0] = torch.tensor([-1, math.nextafter(1, 0), 1, 0.3, 0.3 + 2, 0.3 - 20], dtype=torch.float64)
+    for own in curves(edges, x)[: min(k, ORDERS), :, 0]:
+        low, high, seam, inside, after, before = own.T
+        scale = own.abs().max().item()
         for a, b in ((low, high), (low, seam), (inside, after), (inside, before)):
             assert (a - b).abs().max() < 1e-11 * scale
-    assert (edges.base_weights[:, 0] == 0).all()
-    assert (edges.base_weights[:, 1] != 0).all()
+    assert (edges.effective_scale[:, 0] == 0).all()
+    assert (edges.effective_scale[:, 1] != 0).all()
+    assert edges.has_base.tolist() == [0, 1]
 
 
 def test_periodic_edges_use_their_first_coefficients_twice():
@@ -202,7 +248,11 @@ def test_edges_that_do_nothing_are_not_identifiable():
         edges.mask[0, 1] = 0
         edges.scale_spline[2, 0] = 0
     assert edges.identifiable("coef").all(2).tolist() == [[True, False], [True, True], [False, True]]
-    assert edges.identifiable("scale_base").tolist() == [[True, False], [True, True], [True, True]]
+    for parameter in ("scale_base", "scale_spline"):
+        assert edges.identifiable(parameter).tolist() == [[True, False], [True, True], [True, True]]
+    without = spline_edges(base="zero")
+    assert without.identifiable("scale_spline").all()
+    assert not without.identifiable("scale_base").any()
 
 
 def test_initialization_is_that_of_the_paper():
@@ -226,11 +276,12 @@ def test_domain_is_set_by_the_knots():
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 @pytest.mark.parametrize("options", [{}, {"uniform": False}, {"periodic": (0, 1)}, {"base": "zero"}])
 def test_what_is_not_finite_passes_through_as_nan(value, options):
-    edges, x = spline_edges(**options), torch.full((4, 2), value, dtype=torch.float64)
+    edges, x = spline_edges(**options), torch.full((2, 4), value, dtype=torch.float64)
     assert edges(x).isnan().all()
-    assert edges.curves(x, ORDERS)[0][:, :, 0].isnan().all()
-    with torch.no_grad():
-        assert edges.curves(x, ORDERS)[0][:, :, 0].isnan().all()
+    for needs in LEVELS:
+        assert edges.sums(jet_of(x, needs))[0].channels[0].isnan().all()
+        with torch.no_grad():
+            assert edges.sums(jet_of(x, needs))[0].channels[0].isnan().all()
 
 
 @given(st.lists(st.tuples(*[st.sampled_from(SYMBOLS)] * 2), min_size=1, max_size=4), seeds)
@@ -238,15 +289,15 @@ def test_symbolic_edges_are_c_f_of_a_x_plus_b_plus_d(rows, seed):
     edges, x = symbolic_edges(*rows, seed=seed), places(seed=seed)
     edges.mask[0, 0] = 0
     found = {}
-    for group, curves in zip(edges.groups, edges.curves(x, 1), strict=True):
-        for target, source, values in zip(group.targets, group.sources, curves[:, 0].T, strict=True):
-            found[target, source] = values
+    for group in edges.groups:
+        values = edges.derivatives(group, x, 1)[0]
+        found.update(zip(zip(group.targets, group.sources, strict=True), values, strict=True))
     named = {(t, s): name for t, row in enumerate(rows) for s, name in enumerate(row) if name}
     assert set(found) == set(named)
     for (target, source), name in named.items():
         a, b, c, d = edges.affine[target, source]
-        expected = edges.mask[target, source] * (c * library_function(name)(a * x[:, source] + b) + d)
-        assert_same(found[target, source], expected)
+        expected = edges.mask[target, source] * (c * library_function(name)(a * x[source] + b) + d)
+        assert_same(found[target, source].detach(), expected.detach())
 
 
 @given(st.sampled_from([name for name in SYMBOLS if name]), seeds)
@@ -254,7 +305,8 @@ def test_symbolic_derivatives_and_constants_agree_with_autograd(name, seed):
     edges = symbolic_edges((name, name), (name, name), seed=seed)
     edges.mask[0, 1] = 0.5
     x = places(5, seed=seed)
-    (group,), (curves,) = edges.groups, edges.curves(x, ORDERS)
+    (group,) = edges.groups
+    found = edges.derivatives(group, x, ORDERS).detach()
 
     def call(affine: Tensor, x: Tensor) -> Tensor:
         return torch.func.functional_call(_Group(edges), {"edges.affine": affine}, (x,))
@@ -262,12 +314,12 @@ def test_symbolic_derivatives_and_constants_agree_with_autograd(name, seed):
     def derivative(f):
         return lambda affine, x: torch.func.jvp(lambda z: f(affine, z), (x,), (torch.ones_like(x),))[1]
 
-    constants = edges.constants(group, x, ORDERS)
+    constants = edges.constant_derivatives(group, x, ORDERS).detach()
     for order in range(ORDERS):
-        assert_same(curves[:, order].detach(), call(edges.affine, x).detach())
+        assert_same(found[order], call(edges.affine, x).detach())
         jacobian = torch.func.jacrev(call)(edges.affine.detach(), x)
-        own = jacobian[:, range(4), group.targets, group.sources]
-        assert_same(constants[:, order].detach(), own)
+        own = jacobian[range(4), :, group.targets, group.sources]
+        assert_same(constants[:, order], own.permute(2, 0, 1))
         call = derivative(call)
 
 
@@ -277,7 +329,21 @@ class _Group(torch.nn.Module):
         self.edges = edges
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.edges.curves(x, 1)[0][:, 0]
+        return self.edges.derivatives(self.edges.groups[0], x, 1)[0]
+
+
+@given(st.sampled_from([name for name in SYMBOLS if name]), st.sampled_from(LEVELS), seeds)
+def test_symbolic_jets_compose_sources_with_functions(name, needs, seed):
+    edges = symbolic_edges((name, name), ("", name), seed=seed)
+    sources = jet_of(places(5, seed=seed), needs, seed)
+    (group,), (found,) = edges.groups, edges.jets(sources)
+    assert (group.targets, group.sources) == ([0, 0, 1], [0, 1, 1])
+    for number, (target, source) in enumerate(zip(group.targets, group.sources, strict=True)):
+        a, b, c, d = edges.affine[target, source].detach()[:, None]
+        outer = torch.stack(library_function(name).jet(a * sources.channels[0, source] + b, sources.orders - 1))
+        outer = outer[:, None]
+        expected = sources.select([source]).affine(a, b).apply(outer).affine(c, d)
+        assert_same_jet(found.select([number]), expected)
 
 
 def test_each_function_is_called_once():
@@ -290,7 +356,7 @@ def test_each_function_is_called_once():
         return replace(f, derivatives=(lambda x: calls.append(f.name) or first(x), *others))
 
     edges.groups = [group._replace(function=counted(group.function)) for group in edges.groups]
-    edges.curves(places(), 1)
+    edges.jets(jet_of(places(), "value"))
     assert calls == ["sin", "exp"]
 
 
@@ -298,11 +364,12 @@ def test_each_function_is_called_once():
 def test_masked_symbolic_edges_are_zero_also_where_their_function_is_not_defined(name):
     edges = symbolic_edges((name,))
     edges.mask.zero_()
-    x = torch.tensor([[-30.0], [0.0], [30.0]], dtype=torch.float64, requires_grad=True)
-    (group,), (curves,) = edges.groups, edges.curves(x, ORDERS)
-    assert (curves == 0).all()
-    assert (edges.constants(group, x, ORDERS) == 0).all()
-    for gradient in torch.autograd.grad(curves.sum(), [x, edges.affine], allow_unused=True, materialize_grads=True):
+    x = torch.tensor([[-30.0, 0.0, 30.0]], dtype=torch.float64, requires_grad=True)
+    (group,) = edges.groups
+    found = edges.derivatives(group, x, ORDERS)
+    assert (found == 0).all()
+    assert (edges.constant_derivatives(group, x, ORDERS) == 0).all()
+    for gradient in torch.autograd.grad(found.sum(), [x, edges.affine], allow_unused=True, materialize_grads=True):
         assert (gradient == 0).all()
 
 

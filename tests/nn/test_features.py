@@ -10,10 +10,11 @@ from kansci.errors import ConfigError, DerivativeError, DomainError, ShapeError
 from kansci.jets import LEVELS, _functional_jet
 from kansci.nn.features import AuxiliaryFeatures
 from kansci.nn.multkan import MultKAN
-from kansci.solvers.jacobian import pull_back
+from kansci.solvers.jacobian import factorize
 from kansci.solvers.unknowns import Unknowns
 from kansci.splines import domain_of
 from kansci.symbolic.kanpiler import auxiliary_features, kanpile
+from tests.helpers import written
 
 X = torch.rand(40, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
@@ -50,9 +51,9 @@ def test_features_are_not_trained(features):
 
 def test_jacobian_of_a_model_with_features(features):
     unknowns = Unknowns(MultKAN([4, 2, 1], features=features))
-    adjoints = torch.zeros(1, len(X), 4, 1, dtype=torch.float64)
-    adjoints[:, :, -1] = 1
-    rows = pull_back(unknowns, X, "laplacian", adjoints)[0]
+    adjoints = torch.zeros(1, 4, 1, len(X), dtype=torch.float64)
+    adjoints[:, -1] = 1
+    columns = written(factorize(unknowns, X, "laplacian", adjoints), unknowns, 1, len(X))[0]
     vector, step = unknowns.read(), 1e-5
     direction = torch.randn(len(vector), dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     ends, shifted = [], unknowns.model
@@ -61,7 +62,7 @@ def test_jacobian_of_a_model_with_features(features):
         unknowns.write(vector + sign * step * direction)
         ends.append(shifted.jet(X, "laplacian").laplacian[:, 0])
     difference = (ends[0] - ends[1]) / (2 * step)
-    torch.testing.assert_close(rows @ direction, difference, rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(direction @ columns, difference, rtol=1e-7, atol=1e-7)
 
 
 def test_grids_of_features_cover_what_they_reach(features):

@@ -30,11 +30,12 @@ def fitted(k: int, grid: int) -> MultKAN:
 
 def orders(k: int, grids: tuple[int, ...], needs: str = "laplacian") -> torch.Tensor:
     """Observed orders of convergence of value, first and second derivative."""
-    truth = torch.stack([wave(FINE), 2 * (2 * FINE).cos() + FINE.exp() / 2, FINE.exp() / 2 - 4 * (2 * FINE).sin()], 1)
+    x = FINE.T
+    truth = torch.stack([wave(x), 2 * (2 * x).cos() + x.exp() / 2, x.exp() / 2 - 4 * (2 * x).sin()])
     errors = []
     for grid in grids:
         found = fitted(k, grid).jet(FINE, needs).channels.detach()
-        errors.append((found - truth).square().mean((0, 2)).sqrt())
+        errors.append((found - truth).square().mean((1, 2)).sqrt())
     return (errors[0] / errors[-1]).log2() / math.log2(grids[-1] / grids[0])
 
 

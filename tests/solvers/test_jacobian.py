@@ -6,28 +6,24 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, jacrev
 
 from kansci.config import LayerConfig, ModelConfig, Width
 from kansci.jets import LEVELS, Jet, jet
 from kansci.nn.baselines import MLP
 from kansci.nn.multkan import MultKAN
+from kansci.solvers import jacobian
 from kansci.solvers.residual import Residual
-from kansci.solvers.system import System
+from kansci.solvers.system import Block, System
 from kansci.solvers.unknowns import Unknowns
 from kansci.symbolic.kanpiler import auxiliary_features
-from tests.helpers import assert_same
+from tests.helpers import ALWAYS, NEVER, assert_same, gathering
+from tests.solvers.systems import dense, jacobian_of, make, mixture, start
 from tests.strategies import models, points, seeds
 
 quiet_vmap = pytest.mark.filterwarnings("ignore:torch.searchsorted")  # vmap's choice of memory layout
 smooth = st.integers(3, 9)
-
-
-def make(terms: list[Residual], model: nn.Module | dict[str, nn.Module], chunk: int = 512, **options) -> System:
-    several = isinstance(model, dict)
-    models = {name: Unknowns(each) for name, each in (model if several else {"": model}).items()}
-    return System(terms, models, single=not several, chunk=chunk, **options)
 
 
 def state(unknowns: Unknowns, vector: Tensor) -> dict[str, Tensor]:
@@ -58,29 +54,64 @@ def rows_by_autograd(system: System, scalars: Tensor | None = None) -> Callable[
 
 
 def check(system: System, scalars: Tensor | None = None) -> None:
+    """The Jacobian against torch.func, and products with its factors against those with its entries."""
     vector = system.read(torch.zeros(0).double() if scalars is None else scalars)
-    blocks = list(system.jacobian(system.evaluate(vector)))
-    rows, jacobian = (torch.cat(parts) for parts in zip(*blocks, strict=True))
+    at = system.evaluate(vector)
     reference = rows_by_autograd(system)
-    expected = jacrev(reference)(vector)
-    assert jacobian.shape == (len(rows), system.size)
-    assert_same(rows, reference(vector))
-    assert_same(jacobian.detach(), expected.detach())
+    assert_same(at.flat, reference(vector))
+    assert_same(jacobian_of(system, at), jacrev(reference)(vector).detach())
+    for block in system.jacobian(at):
+        check_products(block)
 
 
-def mixture(jet: Jet, x: Tensor, *_) -> Tensor:
-    """Two nonlinear residuals of everything that a jet holds."""
-    weights = torch.linspace(0.5, 1.5, jet.channels[0].numel(), dtype=x.dtype).view(jet.channels.shape[1:])
-    total = (weights * jet.channels).sum((1, 2))
-    return torch.stack([total.sin() + x[:, 0] * jet.value[:, 0], total * jet.channels[:, -1, -1]], 1)
+def check_products(block: Block) -> None:
+    entries, generator = dense(block), torch.Generator().manual_seed(0)
+    vector = torch.randn(len(entries), generator=generator, dtype=torch.float64)
+    rows = torch.randn(block.rows.shape, generator=generator, dtype=torch.float64)
+    assert_same(block.apply(vector), torch.einsum("p,prn->rn", vector, entries))
+    assert_same(block.adjoint(rows), torch.einsum("prn,rn->p", entries, rows))
+    assert_same(block.squares(), entries.square().sum((1, 2)))
 
 
 @quiet_vmap
 @settings(max_examples=40)
-@given(models(smooth), st.sampled_from(LEVELS), seeds)
-def test_any_model_and_level(model, needs, seed):
+@given(models(smooth), st.sampled_from(LEVELS), st.sampled_from([ALWAYS, NEVER]), seeds)
+def test_any_model_and_level(model, needs, limit, seed):
     weight = torch.rand(4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    check(make([Residual(mixture, points(model, 4, seed), needs=needs, weight=weight)], model))
+    with gathering(limit):
+        check(make([Residual(mixture, points(model, 4, seed), needs=needs, weight=weight)], model))
+
+
+@quiet_vmap
+@settings(max_examples=15)
+@given(models(smooth), st.sampled_from(LEVELS), st.data())
+def test_any_trained_parameters(model, needs, data):
+    """Also those that are not trained by default, and that have no closed form."""
+    names = [name for name, _ in model.named_parameters()]
+    trained = data.draw(st.sets(st.sampled_from(names), min_size=1))
+    model.requires_grad_(False)
+    for name in trained:
+        model.get_parameter(name).requires_grad_(True)
+    check(make([Residual(mixture, points(model, 4), needs=needs)], model))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "layers.0.subnode_scale",
+        "layers.0.subnode_bias",
+        "layers.0.node_scale",
+        "layers.1.node_bias",
+        "layers.0.splines.scale_spline",
+    ],
+)
+def test_parameters_without_closed_form_have_columns(name):
+    model = MultKAN([2, [1, 1], 1], base="zero")
+    model.requires_grad_(False).get_parameter(name).requires_grad_(True)
+    system = make([Residual(mixture, points(model, 5), needs="laplacian")], model)
+    check(system)
+    assert (jacobian_of(system, start(system)).abs().amax(0) > 1e-6).all()
+    assert system.size == model.get_parameter(name).numel()
 
 
 @quiet_vmap
@@ -117,6 +148,27 @@ def test_parameters_that_are_not_trained_have_no_columns():
     system = make([Residual(mixture, points(model, 5), needs="laplacian")], model)
     assert system.size == 2 * 9
     check(system)
+
+
+def test_masks_and_scales_are_factors():
+    model = MultKAN([2, [1, 1], 1])
+    generator = torch.Generator().manual_seed(0)
+    for layer in model.layers:
+        splines = layer.splines
+        assert splines is not None
+        with torch.no_grad():
+            splines.mask.uniform_(0.5, 1.5, generator=generator)
+            splines.scale_spline.uniform_(-2, -1, generator=generator)
+    check(make([Residual(mixture, points(model, 5), needs="hessian")], model))
+
+
+@pytest.mark.parametrize("limit", [1, 100])
+def test_squares_are_summed_few_points_at_a_time(limit, monkeypatch):
+    monkeypatch.setattr(jacobian, "SQUARES", limit)
+    model = MultKAN([2, [1, 1], 1])
+    system = make([Residual(mixture, points(model, 7), needs="laplacian")], model)
+    (block,) = system.jacobian(start(system))
+    assert_same(block.squares(), dense(block).square().sum((1, 2)))
 
 
 def test_several_terms_with_targets():
@@ -165,11 +217,10 @@ def test_several_unknown_points_of_one_kind_share_no_rows():
     model = MultKAN([2, 2, 1])
     x = points(model, 5)
     system = make([Residual(mixture, x, needs="laplacian")], model)
-    ((_, whole),) = system.jacobian(system.evaluate(system.read(torch.zeros(0).double())))
+    whole = jacobian_of(system, start(system)).view(2, 5, -1)
     for number in range(5):
         alone = make([Residual(mixture, x[number : number + 1], needs="laplacian", weight=0.2)], model)
-        ((_, part),) = alone.jacobian(alone.evaluate(alone.read(torch.zeros(0).double())))
-        assert_same(part, whole.view(2, 5, -1)[:, number])
+        assert_same(jacobian_of(alone, start(alone)), whole[:, number])
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 7, 100])
@@ -177,17 +228,13 @@ def test_chunks_of_points_make_no_difference(chunk):
     model = MultKAN([2, [2, 1], 1])
     terms = [Residual(mixture, points(model, 7), needs="hessian"), Residual(mixture, points(model, 4))]
     whole, parts = (make(terms, model, size) for size in (512, chunk))
-    vector = whole.read(torch.zeros(0).double())
-    at, again = whole.evaluate(vector), parts.evaluate(vector)
+    at, again = start(whole), start(parts)
     assert_same(again.flat, at.flat)
     assert again.loss == pytest.approx(at.loss, rel=1e-13)
-    blocks = list(parts.jacobian(again))
-    assert max(len(rows) for rows, _ in blocks) <= 2 * chunk
-
-    def square(system: System, at) -> Tensor:
-        return torch.stack([jacobian.T @ jacobian for _, jacobian in system.jacobian(at)]).sum(0)
-
-    assert_same(square(parts, again), square(whole, at))
+    sizes = [(block.term, block.rows.shape[1]) for block in parts.jacobian(again)]
+    assert max(size for _, size in sizes) <= chunk
+    assert [sum(size for term, size in sizes if term == number) for number in (0, 1)] == [7, 4]
+    assert_same(jacobian_of(parts, again), jacobian_of(whole, at))
 
 
 def test_the_loss_is_a_sum_over_terms_of_weighted_means():
@@ -199,7 +246,7 @@ def test_the_loss_is_a_sum_over_terms_of_weighted_means():
         Residual(lambda jet, x: jet.value[:, 0], x, weight=3.0),
     ]
     system = make(terms, model)
-    at = system.evaluate(system.read(torch.zeros(0).double()))
+    at = start(system)
     with torch.no_grad():
         first = mixture(model.jet(x, "gradient"), x)
         losses = [(weight * first.square().sum(1)).mean(), 3 * model(x).square().mean()]
@@ -211,11 +258,10 @@ def test_the_gradient_of_the_loss_is_twice_the_transposed_jacobian_times_the_row
     model = MultKAN([2, [1, 1], 1])
     x = points(model, 6)
     system = make([Residual(mixture, x, needs="laplacian")], model)
-    at = system.evaluate(system.read(torch.zeros(0).double()))
-    ((rows, jacobian),) = system.jacobian(at)
+    (block,) = system.jacobian(start(system))
     mixture(model.jet(x), x).square().sum(1).mean().backward()
     gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
-    assert_same(2 * jacobian.T @ rows, gradient)
+    assert_same(2 * block.adjoint(block.rows), gradient)
 
 
 def test_residuals_of_free_scalars_alone():

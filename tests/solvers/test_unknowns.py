@@ -63,6 +63,22 @@ def test_columns_left_out_do_not_matter(model, seed):
     assert torch.equal(unknowns.model(x), before)
 
 
+@given(models(), seeds)
+def test_columns_are_selected_and_spread(model, seed):
+    unknowns = Unknowns(model)
+    vector, columns = random(len(unknowns), seed), random(unknowns.size, seed + 1)
+    assert torch.equal(unknowns.select(unknowns.spread(vector)), vector)
+    assert_same((unknowns.spread(vector) * columns).sum(), (vector * unknowns.select(columns)).sum())
+    several = torch.stack([columns, 2 * columns], 1)
+    assert torch.equal(unknowns.select(several)[:, 1], 2 * unknowns.select(columns))
+
+
+def test_columns_that_are_not_identifiable_are_zero():
+    model = MultKAN([2, 1], grid=8, periodic=[0], base="zero")
+    spread = Unknowns(model).spread(torch.ones(8 + 11, dtype=torch.float64))
+    assert spread.view(2, 11).tolist() == [[1.0] * 8 + [0.0] * 3, [1.0] * 11]
+
+
 def test_masked_edges_are_not_unknowns():
     model = MultKAN([2, 3, 1])
     assert len(Unknowns(model)) == 9 * 9
