@@ -86,6 +86,7 @@ def _spline_layers(model: nn.Module, reach: Reach) -> Iterator[tuple[Tensor, Ten
     if isinstance(model, MultKAN):
         for low, high, layer in zip(reach.low, reach.high, list(model.layers)[1:], strict=True):
             if layer.splines is not None:
-                used = (layer.splines.mask != 0).any(0)  # a source whose edges are all cut stays as it is
+                used = (layer.splines.mask != 0).any(0)
                 a, b = layer.splines.domain
-                yield torch.where(used, low, a), torch.where(used, high, b), (a, b), layer
+                middle = (a + b) / 2  # where a source whose edges are all cut never makes its grid move
+                yield torch.where(used, low, middle), torch.where(used, high, middle), (a, b), layer

@@ -5,7 +5,7 @@ from hypothesis import given
 from kansci.nn.baselines import MLP
 from kansci.nn.edges import SplineEdges
 from kansci.nn.multkan import MultKAN
-from kansci.solvers.hidden import TIGHT, Reach, escapes, follow, is_far, jet_and_reach
+from kansci.solvers.hidden import NEAR, TIGHT, Reach, escapes, follow, is_far, jet_and_reach
 from kansci.tracing import trace
 from tests.helpers import assert_same_jet
 from tests.strategies import models, points
@@ -65,6 +65,16 @@ def test_activations_within_the_domain_do_not_escape():
     assert not is_far(model, stretched(reach, 2.0))
     assert is_far(model, stretched(reach, 20.0))
     assert is_far(model, stretched(reach, torch.nan))
+
+
+def test_activations_at_the_ends_of_the_domain_escape_before_others_are_outside():
+    model = network()
+    low, high = splines_of(model).domain
+    ends = Reach([low], [high])
+    assert escapes(model, ends)
+    assert not escapes(model, stretched(ends, 1 - 3 * NEAR))
+    follow(model, ends)
+    assert not escapes(model, ends)
 
 
 def test_grids_grow_around_what_escapes_and_keep_the_function():

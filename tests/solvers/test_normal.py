@@ -1,5 +1,6 @@
 """Linearizations against their Jacobian as a matrix, with and without memory for normal equations."""
 
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -59,13 +60,17 @@ def damped_matrix(jacobian: Tensor, damping: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Counted(System):
-    """A system that remembers how often its Jacobian was computed."""
+    """A system that remembers how many blocks were held when each was computed, for each of its Jacobians."""
 
-    calls: list[int] = field(default_factory=list)
+    held: list[list[int]] = field(default_factory=list)
 
     def jacobian(self, at: Evaluation) -> Iterator[Block]:
-        self.calls.append(1)
-        return super().jacobian(at)
+        references: list[weakref.ref[Block]] = []
+        self.held.append([])
+        for block in super().jacobian(at):
+            references.append(weakref.ref(block))
+            self.held[-1].append(sum(reference() is not None for reference in references))
+            yield block
 
 
 @every_memory
@@ -147,10 +152,14 @@ def test_blocks_are_kept_if_there_is_memory(memory, calls):
     system = Counted(plain.terms, plain.models, plain.scalars, plain.single, plain.chunk)
     assert sum(block.nbytes for block in plain.jacobian(at)) < BLOCKS_ONLY / 2 < 16 * system.size**2
     local = Linearization(system, at, memory)
-    assert len(system.calls) == 1
+    assert len(system.held) == 1
     vector = random(system.size)
     first, second = local.apply(vector), local.apply(vector)
-    assert len(system.calls) == calls
+    assert len(system.held) == calls
+    if memory == NONE:
+        assert max(max(own) for own in system.held) <= 3
+    else:
+        assert system.held == [[1, 2, 3, 4, 5, 6]]
     assert torch.equal(first, second)
 
 
