@@ -27,7 +27,7 @@ def make_terms(
     box = domains.Box(case.box)
     inside = box.interior(case.interior * denser, method=config.sampling, seed=seed)
     if reach is not None:
-        extreme = extreme_points(reach, box)
+        extreme = extreme_points(reach, box)[: len(inside)]
         inside = torch.cat([extreme, inside[len(extreme) :]])
     terms = [pde.poisson(inside, fields.source, weight=config.interior_weight)]
     if config.condition == "weak":

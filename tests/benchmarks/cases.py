@@ -46,7 +46,8 @@ def laplacian() -> Contenders:
         model = ks.MultKAN([2, 8, 8, 1], dtype=dtype)
         contenders[f"kansci jets, {label}"] = poisson_by_jets(model, x)
         contenders[f"kansci nested autograd, {label}"] = poisson_by_autograd(model, x)
-        contenders[f"pykan, {label}"] = poisson_by_autograd(pykan([2, 8, 8, 1], dtype), x)
+        contenders[f"pykan, {label}"] = poisson_by_autograd(pykan([2, 8, 8, 1], dtype, speed=False), x)
+        contenders[f"pykan speed(), {label}"] = poisson_by_autograd(pykan([2, 8, 8, 1], dtype, speed=True), x)
     return contenders
 
 
@@ -118,7 +119,7 @@ CASES = (
         tuple(
             Target(f"kansci jets, {label}", f"{reference}, {label}", limit)
             for label in PRECISIONS
-            for reference, limit in (("kansci nested autograd", 1 / 10), ("pykan", 1 / 30))
+            for reference, limit in (("kansci nested autograd", 1 / 10), ("pykan", 1 / 30), ("pykan speed()", 1 / 30))
         ),
     ),
     Case(

@@ -16,10 +16,10 @@ def inkan(width: Sequence[int], grid: int) -> nn.Module:
     return import_module("inkan").KANNetwork(list(width), grid_size=grid)
 
 
-def pykan(width: Sequence[int], dtype: torch.dtype) -> nn.Module:
-    """pykan as its documentation tells one to make it fast: nothing saved, no symbolic branch."""
+def pykan(width: Sequence[int], dtype: torch.dtype, *, speed: bool) -> nn.Module:
+    """pykan as it comes, but that nothing is saved; or without its symbolic branch, as its documentation advises."""
     model = import_module("kan").KAN(width=list(width), grid=5, k=3, seed=0, auto_save=False)
-    return model.speed().to(dtype)
+    return (model.speed() if speed else model).to(dtype)
 
 
 def perceptron(n_in: int, n_out: int, parameters: int) -> nn.Module:

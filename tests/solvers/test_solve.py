@@ -2,6 +2,7 @@ import math
 import os
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -96,6 +97,31 @@ def test_grids_are_stages_from_coarse_to_fine():
     assert losses[2] < losses[1] / 10 < losses[0] / 100
     assert [layer.config.grid for layer in solution.model.layers] == [16]
     assert error(solution.model, torch.exp) < 1e-6
+
+
+def test_points_may_be_chosen_anew_before_each_later_stage():
+    x = torch.linspace(0, 1, 40, dtype=torch.float64)[:, None]
+    seen = []
+
+    def resample(model):
+        seen.append(model)
+        return [Residual(lambda jet, x: jet.value[:, 0] - x[:, 0] ** 3, x[: 20 + len(seen)], name="cube")]
+
+    first = Residual(lambda jet, x: jet.value[:, 0] - x[:, 0], x, name="cube")
+    model = MultKAN([1, 1], grid=2, domain=(0, 1))
+    found = solve(model, first, grids=[2, 4, 8], resample=resample, progress=False)
+    assert [each.config.layers[0].grid for each in seen] == [2, 4]
+    assert (seen[0](x) - x).abs().max() < 1e-3
+    assert (found.model(x[:22]) - x[:22] ** 3).abs().max() < 1e-3
+    with pytest.raises(ConfigError, match=r"expected resample to return the terms \['cube'\]"):
+        solve(model, first, grids=[2, 4], resample=lambda model: [replace(first, name="other")], progress=False)
+
+
+def test_the_loss_is_that_of_the_returned_model():
+    x = torch.linspace(0, 1, 40, dtype=torch.float64)[:, None]
+    found = solve(MultKAN([1, 2, 1], domain=(0, 1)), Residual(lambda jet, x: jet.value - x.sin(), x), progress=False)
+    error = (found.model(x) - x.sin()).detach()
+    assert found.loss == pytest.approx(float(error.square().mean()), rel=1e-2)
 
 
 def test_weights_of_points_are_those_of_a_weighted_mean():
