@@ -60,7 +60,7 @@ class System:
     models: dict[str, Unknowns]
     scalars: tuple[str, ...] = ()
     single: bool = True
-    chunk: int = 1024
+    chunk: int = 4096
 
     @property
     def size(self) -> int:
