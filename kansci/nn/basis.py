@@ -64,10 +64,7 @@ class EdgeBasis:
     def dense(self) -> Float[Tensor, "channels functions n"]:
         """Jets of all functions of all sources, alive or not."""
         values = compose(self.sources, self.within, self.derivatives)
-        channels, n_in, _, n = values.shape
-        dense = values.new_zeros(channels, n_in, self.n_functions * n)
-        dense.scatter_(2, self.places.expand(channels, -1, -1), values.flatten(2))
-        return dense.view(channels, n_in * self.n_functions, n)
+        return all_functions(values, self.places, self.n_functions).flatten(1, 2)
 
     def curves(self, weights: Float[Tensor, "subnode in functions"]) -> Float[Tensor, "in orders subnode n"]:
         """phi, phi', phi'', ... of each edge, with respect to sources in units of the grid."""
@@ -172,12 +169,12 @@ def gather_weights(
 
 
 def all_functions(
-    values: Float[Tensor, "in alive n"], places: Int[Tensor, "in places"], n_functions: int
-) -> Float[Tensor, "in functions n"]:
+    values: Float[Tensor, "*channels in alive n"], places: Int[Tensor, "in places"], n_functions: int
+) -> Float[Tensor, "*channels in functions n"]:
     """All functions of all sources at each point, from those alive, by plain differentiable operations."""
-    n_in, _, n = values.shape
-    zeros = values.new_zeros(1).expand(n_in, n_functions * n)
-    return zeros.scatter(1, places, values.flatten(1)).view(n_in, n_functions, n)
+    *rows, _, n = values.shape
+    zeros = values.new_zeros(1).expand(*rows, n_functions * n)
+    return zeros.scatter(-1, places.expand(*rows, -1), values.flatten(-2)).view(*rows, n_functions, n)
 
 
 def in_functions(numbers: Int[Tensor, "in alive n"]) -> Int[Tensor, "in places"]:

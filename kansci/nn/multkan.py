@@ -223,13 +223,6 @@ class MultKAN(nn.Module):
             jet = layer.jet(jet)
         return jet
 
-    def nodes(self, x: Float[Tensor, "n d"], column: int) -> Float[Tensor, "m n"]:
-        """Values of a column of nodes, 0 being the raw inputs and features."""
-        nodes = self.lift(x, "value").channels[0]
-        for layer in list(self.layers)[:column]:
-            nodes = layer(nodes)
-        return nodes
-
     def lift(self, x: Float[Tensor, "n d"], needs: str) -> Jet:
         """The jet of the first column of nodes: raw inputs and features."""
         check_needs(needs)

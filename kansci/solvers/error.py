@@ -50,7 +50,7 @@ def estimate_error(system: System, at: Evaluation, terms: Sequence[Residual], me
         finest = max(layer.config.grid for layer in model.layers)
         models[name] = Unknowns(refine(model, 2 * finest), list(unknowns.slices))
         models[name + EXTRA] = Unknowns(_ridges(model), ["layers.1.splines.coef"])
-    scalars = at.vector[system.size - len(system.scalars) :]
+    scalars = system.free(at.vector)
     enriched = System([_combine(term, system.single) for term in terms], models, system.scalars, single=False)
     vector = enriched.read(scalars)
     step = _gauss_newton(enriched, enriched.evaluate(vector), memory)

@@ -26,7 +26,7 @@ from kansci.solvers.unknowns import Unknowns
 
 # What MultKAN is linear in, or nearly so; its other parameters are seldom trained, and are left to torch.func.
 CLOSED_FORM = re.compile(r"layers\.\d+\.(splines\.(coef|scale_base)|symbols\.affine)")
-SQUARES = 2**22
+SQUARES = 2**22  # entries of a Jacobian that are squared at a time
 
 
 @runtime_checkable
@@ -211,14 +211,16 @@ def factorize(
     Returns:
         Factors of all columns, identifiable or not.
     """
-    factors: list[Factor] = []
-    others = list(unknowns.slices)
-    if isinstance(unknowns.model, MultKAN):
-        factors += _factors_of_kan(unknowns, x, needs, adjoints)
-        others = [name for name in others if not CLOSED_FORM.fullmatch(name)]
-    elif isinstance(unknowns.model, MLP):
+    if isinstance(unknowns.model, MLP):
         return _factors_of_mlp(unknowns, x, needs, adjoints)
-    return [*factors, *_factors_by_torch_func(unknowns, others, x, needs, adjoints)]
+    names = list(unknowns.slices)
+    if not isinstance(unknowns.model, MultKAN):
+        return _factors_by_torch_func(unknowns, names, x, needs, adjoints)
+    others = [name for name in names if not CLOSED_FORM.fullmatch(name)]
+    return [
+        *_factors_of_kan(unknowns, x, needs, adjoints),
+        *_factors_by_torch_func(unknowns, others, x, needs, adjoints),
+    ]
 
 
 @torch.enable_grad()
@@ -244,10 +246,8 @@ def _factors_of_layer(
     slices: dict[str, slice], prefix: str, layer: KANLayer, source: Jet, basis: EdgeBasis | None, seeds: Tensor
 ) -> list[Factor]:
     factors: list[Factor] = []
-    names = {name: f"{prefix}splines.{name}" for name in ("coef", "scale_base")}
-    places = {name: slices[full] for name, full in names.items() if full in slices}
-    if layer.splines is not None and layer.config.base == "zero":
-        places.pop("scale_base", None)
+    present = ("coef",) if layer.config.base == "zero" else ("coef", "scale_base")
+    places = {name: slices[f"{prefix}splines.{name}"] for name in present if f"{prefix}splines.{name}" in slices}
     if layer.splines is not None and basis is not None and places:
         factors.append(SplineFactor(layer.splines, basis, seeds, places))
     if layer.symbols is not None and f"{prefix}symbols.affine" in slices:
@@ -300,10 +300,10 @@ def _seeds(jet: Jet, watched: list[Tensor], adjoints: Tensor) -> list[Tensor]:
 
 def _factors_by_torch_func(
     unknowns: Unknowns, names: list[str], x: Tensor, needs: str, adjoints: Tensor
-) -> Iterator[Factor]:
+) -> list[Factor]:
     """Point by point, for any parameters of any module."""
     if not names:
-        return
+        return []
     model: nn.Module = unknowns.model
     trained = {name: model.get_parameter(name) for name in names}
 
@@ -314,6 +314,5 @@ def _factors_by_torch_func(
         return vjp(channels, trained)[1](adjoint)[0]
 
     found = [vmap(gradients)(x, adjoint.permute(2, 0, 1)) for adjoint in adjoints]
-    for name in names:
-        columns = torch.stack([own[name].flatten(1).T for own in found], 1)
-        yield DenseFactor(unknowns.slices[name], columns)
+    columns = {name: torch.stack([own[name].flatten(1).T for own in found], 1) for name in names}
+    return [DenseFactor(unknowns.slices[name], own) for name, own in columns.items()]

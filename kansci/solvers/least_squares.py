@@ -165,7 +165,7 @@ def _grow(system: System, current: Evaluation, trial: Evaluation) -> Evaluation:
         unknowns = system.models[name]
         unknowns.model = copy.deepcopy(unknowns.model)
         follow(unknowns.model, own.join(trial.reach[name]))
-    grown = system.evaluate(system.read(current.vector[system.size - len(system.scalars) :]))
+    grown = system.evaluate(system.read(system.free(current.vector)))
     logger.debug("grids grew: loss %.3e -> %.3e", current.loss, grown.loss)
     return grown
 

@@ -2,17 +2,14 @@
 
 import copy
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
-import torch
 from torch import nn
 from tqdm import tqdm
 
 from kansci.errors import ConfigError
-from kansci.nn.edges import SplineEdges
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.error import estimate_error
 from kansci.solvers.hidden import Reach, follow
@@ -20,7 +17,7 @@ from kansci.solvers.interrupt import Interrupt
 from kansci.solvers.least_squares import Control, levenberg_marquardt
 from kansci.solvers.problem import Parameter, Problem, check_rows
 from kansci.solvers.residual import Residual
-from kansci.solvers.settle import STIFFNESS, determination, settle
+from kansci.solvers.settle import settle
 from kansci.solvers.solution import Clock, Estimate, History, Solution, Step
 from kansci.solvers.system import Evaluation, System
 from kansci.solvers.uncertainty import standard_errors
@@ -35,7 +32,6 @@ STAGE_DAMPING = 1e-6
 TOLERANCE = 1e-4
 STAGE_TOLERANCE = 1e-3
 LOSS_JUMP = 2.0
-SAME_LOSS = 1.1
 
 
 Callback = Callable[[Step], Any]
@@ -81,7 +77,8 @@ def solve(
         seed: of the random rows on which the terms are checked.
         fresh: the same terms on other points, from which the error of the solution is estimated.
         resample: called with a copy of the model before each stage after the first; returns the residuals to go on
-            with, the same terms on points that suit the model so far.
+            with, the same terms on points that suit the model so far, e.g. with those of
+            `kansci.physics.extremes.extreme_points` among them.
 
     Returns:
         The solution. Ctrl-C returns the best so far with status "interrupted".
@@ -157,7 +154,7 @@ class _Run:
                     report = self._report(history, number, interrupt, bar)
                     control = self._control(report, last=number == len(stages) - 1)
                     at, damping, status = method(system, at, control, damping)
-                at = self._settled(system, at)
+                at = settle(system, at)
                 damping = min(max(damping, STAGE_DAMPING), START_DAMPING)
                 if status in ("interrupted", "max_seconds", "diverged"):
                     break
@@ -165,31 +162,6 @@ class _Run:
 
     def _system(self, models: dict[str, Unknowns]) -> System:
         return System(self.problem.terms, models, tuple(self.problem.scalars), self.problem.single)
-
-    def _settled(self, system: System, at: Evaluation) -> Evaluation:
-        """The same solution with smooth coefficients where no activation falls, as far as that costs nothing."""
-        for name, unknowns in system.models.items():
-            if isinstance(unknowns.model, MultKAN):
-                for number, layer in enumerate(unknowns.model.layers):
-                    trained = f"layers.{number}.splines.coef" in unknowns.slices
-                    if trained and layer.config.uniform and layer.config.grid > 1:
-                        at = self._settled_layer(system, at, name, number)
-        return at
-
-    def _settled_layer(self, system: System, at: Evaluation, name: str, number: int) -> Evaluation:
-        system.place(at)
-        current = cast(MultKAN, system.models[name].model)
-        points = torch.cat([points for term in self.problem.terms for points in term.point_sets])
-        determined = determination(cast(SplineEdges, current.layers[number].splines), current.nodes(points, number))
-        for stiffness in STIFFNESS:
-            system.place(at)
-            model = copy.deepcopy(current)
-            settle(cast(SplineEdges, model.layers[number].splines), determined, stiffness)
-            system.models[name].model = model
-            settled = system.evaluate(system.read(at.vector[system.size - len(system.scalars) :]))
-            if settled.loss < SAME_LOSS * at.loss < math.inf:
-                return settled
-        return at
 
     def _resample(self, system: System, at: Evaluation, resample: Resample) -> None:
         """Go on with the same terms on other points."""
@@ -204,7 +176,7 @@ class _Run:
     def _refined(self, system: System, at: Evaluation, grid: int) -> tuple[System, Evaluation]:
         """The same functions on finer grids, tightened around the activations where that costs nothing."""
         system.place(at)
-        scalars = at.vector[system.size - len(system.scalars) :]
+        scalars = system.free(at.vector)
         finer = self._system({name: _refine(unknowns, grid) for name, unknowns in system.models.items()})
         exact = finer.evaluate(finer.read(scalars))
         tight = self._system({name: _tighten(unknowns, exact.reach[name]) for name, unknowns in finer.models.items()})

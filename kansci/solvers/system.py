@@ -80,10 +80,13 @@ class System:
             self.models[name].model = model
         self.write(at.vector)
 
+    def free(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "s"]:
+        """The part of a vector that holds the free scalars."""
+        return vector[self.size - len(self.scalars) :]
+
     def parameters(self, vector: Float[Tensor, "p"]) -> dict[str, Tensor]:
         """The free scalars in a vector."""
-        values = vector[self.size - len(self.scalars) :]
-        return dict(zip(self.scalars, values, strict=True))
+        return dict(zip(self.scalars, self.free(vector), strict=True))
 
     def read(self, scalars: Float[Tensor, "s"]) -> Float[Tensor, "p"]:
         """The vector of the models as they are and of the given scalars."""

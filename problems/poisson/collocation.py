@@ -7,13 +7,11 @@ from torch import Tensor
 from torch.quasirandom import SobolEngine
 
 import kansci as ks
-from kansci.physics import domains, pde
+from kansci.physics import domains, extremes, pde
 from kansci.physics.sampling import Method
 from problems.poisson.config import Config
 from problems.poisson.physics import Case, Fields
 from problems.runner import Metric
-
-SEARCH, SWEEPS = 41, 2
 
 
 def make_terms(
@@ -27,39 +25,13 @@ def make_terms(
     box = domains.Box(case.box)
     inside = box.interior(case.interior * denser, method=config.sampling, seed=seed)
     if reach is not None:
-        extreme = extreme_points(reach, box)[: len(inside)]
+        extreme = extremes.extreme_points(reach, box.bounds)[: len(inside)]
         inside = torch.cat([extreme, inside[len(extreme) :]])
     terms = [pde.poisson(inside, fields.source, weight=config.interior_weight)]
     if config.condition == "weak":
         points = boundary_points(box, case.walls * denser, config.sampling, seed)
         terms.append(pde.dirichlet(points, fields.boundary, weight=config.boundary_weight))
     return terms
-
-
-@torch.no_grad()
-def extreme_points(model: ks.MultKAN, box: domains.Box) -> Tensor:
-    """Points of the box at which each hidden node is lowest and highest, by searching along one coordinate at a time.
-
-    Exact, up to the step of the search, for sums of functions of one coordinate each.
-    """
-    low, high = torch.tensor(box.bounds, dtype=torch.float64).unbind(1)
-    signs, columns = [], []
-    for column, nodes in enumerate(ks.trace(model, low[None]).nodes[1:-1], 1):
-        for sign in (-1.0, 1.0):
-            signs += [sign] * nodes.shape[1]
-            columns += [(column, node) for node in range(nodes.shape[1])]
-    points = ((low + high) / 2).repeat(len(columns), 1)
-    for coordinate in [*range(box.dimension)] * SWEEPS:
-        steps = torch.linspace(float(low[coordinate]), float(high[coordinate]), SEARCH, dtype=torch.float64)
-        trials = points.repeat_interleave(SEARCH, 0)
-        trials[:, coordinate] = steps.repeat(len(points))
-        nodes = ks.trace(model, trials).nodes
-        values = [
-            sign * nodes[column][row * SEARCH : (row + 1) * SEARCH, node]
-            for row, (sign, (column, node)) in enumerate(zip(signs, columns, strict=True))
-        ]
-        points[:, coordinate] = steps[torch.stack(values).argmax(1)]
-    return points
 
 
 def boundary_points(box: domains.Box, n: int, method: Method, seed: int) -> Tensor:

@@ -17,7 +17,7 @@ def draw_figures(solution: ks.Solution, case: Case, fields: Fields) -> dict[str,
     """What can be drawn of a case, each drawn when called."""
     figures: dict[str, Callable[[], Any]] = {
         "history": lambda: ks.plot.draw_history(solution).figure,
-        "network": lambda: ks.plot.draw_network(solution.model, names=case.names).figure,
+        "network": lambda: ks.plot.draw_network(solution.model, names=case.names, output_names=["u"]).figure,
     }
     if case.dimension == 2:
         figures["solution"] = partial(_draw_field, solution.model, case, None)

@@ -8,11 +8,10 @@ from torch.func import hessian, vmap
 
 import kansci as ks
 from kansci.errors import ConfigError, FormulaError
-from kansci.physics import domains
+from kansci.physics.extremes import extreme_points
 from problems.poisson.collocation import (
     count_parameters,
     evaluation_points,
-    extreme_points,
     make_terms,
     measure_errors,
 )
@@ -108,19 +107,6 @@ def test_rotated_is_the_paper_in_turned_coordinates():
     torch.testing.assert_close(rotated.exact(x), paper.exact(turned), rtol=0, atol=1e-13)
 
 
-def test_extreme_points_are_where_hidden_nodes_are_extreme():
-    model = ks.MultKAN([2, 3, 2, 1], domain=[(0, 2), (-1, 1)], seed=3)
-    points = extreme_points(model, domains.Box([(0, 2), (-1, 1)]))
-    assert points.shape == (10, 2)
-    assert ((points >= torch.tensor([0, -1])) & (points <= torch.tensor([2, 1]))).all()
-    axes = [torch.linspace(low, high, 101, dtype=torch.float64) for low, high in ((0, 2), (-1, 1))]
-    everywhere = ks.trace(model, torch.cartesian_prod(*axes)).nodes[1]
-    found = ks.trace(model, points).nodes[1]
-    slack = 1e-2 * (everywhere.amax(0) - everywhere.amin(0))
-    assert (found.amin(0) <= everywhere.amin(0) + slack).all()
-    assert (found.amax(0) >= everywhere.amax(0) - slack).all()
-
-
 def test_extreme_points_take_the_places_of_others():
     case, config = CASES["unit_square"], Config(case="unit_square")
     fields = compile_fields(case)
@@ -128,7 +114,7 @@ def test_extreme_points_take_the_places_of_others():
     before, after = make_terms(config, case, fields, seed=0), make_terms(config, case, fields, seed=0, reach=model)
     assert [term.size for term in after] == [term.size for term in before] == [900, 120]
     assert torch.equal(after[0].point_sets[0][10:], before[0].point_sets[0][10:])
-    assert torch.equal(after[0].point_sets[0][:10], extreme_points(model, domains.Box(case.box)))
+    assert torch.equal(after[0].point_sets[0][:10], extreme_points(model, case.box))
 
 
 @every_case

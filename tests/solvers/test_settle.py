@@ -8,7 +8,8 @@ from kansci.nn.edges import SplineEdges
 from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.fit import fit
-from kansci.solvers.settle import determination, settle
+from kansci.solvers.settle import settle_edges, triangular_factor
+from kansci.tracing import trace
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +24,7 @@ def grid(low: float, high: float, n: int = 400) -> torch.Tensor:
 def settle_layer(layer: KANLayer, nodes: torch.Tensor, stiffness: float) -> None:
     edges = layer.splines
     assert isinstance(edges, SplineEdges)
-    settle(edges, determination(edges, nodes), stiffness)
+    settle_edges(edges, triangular_factor(edges, nodes), stiffness)
 
 
 def test_what_activations_say_of_coefficients_is_the_mean_square_of_the_splines():
@@ -32,7 +33,7 @@ def test_what_activations_say_of_coefficients_is_the_mean_square_of_the_splines(
     x = 2 * torch.rand(2, 3000, generator=torch.Generator().manual_seed(0), dtype=torch.float64) - 1
     coef = edges.coef[1].detach()
     wanted = (coef[:, None] @ edges.splines_at(x))[:, 0].square().mean(1)
-    found = (determination(edges, x) @ coef[..., None])[..., 0].square().sum(1)
+    found = (triangular_factor(edges, x) @ coef[..., None])[..., 0].square().sum(1)
     torch.testing.assert_close(found, wanted.detach(), rtol=1e-12, atol=0)
 
 
@@ -41,8 +42,9 @@ def test_the_function_on_the_data_stays():
     x = 2 * torch.rand(1000, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) - 1
     model = fit(model, (x, (2 * x[:, 0]).sin() * x[:, 1]), steps=10, progress=False).model
     settled = copy.deepcopy(model)
+    activations = [nodes.T for nodes in trace(model, x).nodes]
     for number, layer in enumerate(settled.layers):
-        settle_layer(layer, settled.nodes(x, number), 1e-12)
+        settle_layer(layer, activations[number], 1e-12)
     assert (settled(x) - model(x)).abs().max() < 1e-4 * model(x).abs().max()
 
 
