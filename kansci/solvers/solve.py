@@ -90,6 +90,7 @@ def solve(
         ShapeError: points, targets or residuals do not fit the model.
 
     Example:
+        >>> import torch
         >>> x = torch.linspace(0, 1, 40, dtype=torch.float64)[:, None]
         >>> ode = Residual(lambda jet, x: jet.gradient[:, 0, 0] - jet.value[:, 0], x, needs="gradient")
         >>> start = Residual(lambda jet, x: jet.value[:, 0] - 1, x[:1])
