@@ -16,6 +16,7 @@ References:
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -172,6 +173,18 @@ class Jet:
 def second_channels(needs: str, d: int) -> int:
     """Number of second-order channels of a level."""
     return {"laplacian": 1, "diagonal": d, "hessian": d * (d + 1) // 2}.get(needs, 0)
+
+
+def second_pairs(needs: str, d: int) -> list[tuple[int, int, int]]:
+    """(i, j, s): where y_i y_j belongs in the second-order channels of a level, s counted from the first of them.
+
+    Example:
+        >>> second_pairs("hessian", 2)
+        [(0, 0, 0), (0, 1, 1), (1, 1, 2)]
+    """
+    if needs == "hessian":
+        return [(i, j, s) for s, (i, j) in enumerate(combinations_with_replacement(range(d), 2))]
+    return [(i, i, i if needs == "diagonal" else 0) for i in range(d) if second_channels(needs, d)]
 
 
 def cross_terms(a: Float[Tensor, "d m n"], b: Float[Tensor, "d m n"], needs: str) -> Float[Tensor, "s m n"]:

@@ -247,11 +247,33 @@ def _split(whole: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 _TABLES = {
     (*key, dtype): _split(whole, dtype) for key, whole in _PIECES.items() for dtype in (torch.float32, torch.float64)
 }
+_UNIFORM = {
+    (k, dtype): _PIECES[k, 1][:, : k + 1].T.to(dtype).contiguous()
+    for k in range(1, MAX_DEGREE + 1)
+    for dtype in (torch.float32, torch.float64)
+}
 
 
 def table(k: int, orders: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Constants (functions, 1) and factors (functions, k + 2) of all pieces, for `uniform_basis`."""
     return _TABLES[k, orders, dtype]
+
+
+def uniform_pieces(k: int, dtype: torch.dtype) -> Float[Tensor, "power piece"]:
+    """Coefficients of the k + 1 functions alive on an interval of an equidistant grid, in powers of v.
+
+    v is the position from the middle of the interval.
+    """
+    return _UNIFORM[k, dtype]
+
+
+def general_pieces(knots: Float[Tensor, "in t"], k: int) -> Float[Tensor, "in grid power piece"]:
+    """The same for each interval of any grids, with knots in units of position: Taylor series about the middles."""
+    breaks = knots[:, k : knots.shape[1] - k]
+    middles = (breaks[:, :-1] + breaks[:, 1:]) / 2
+    series = general_basis(Place(middles, *[torch.zeros_like(middles)] * 2), knots, k, k + 1).values
+    factorials = torch.arange(k + 1, dtype=knots.dtype, device=knots.device).clamp(min=1).cumprod(0)
+    return (series / factorials[:, None, None]).permute(0, 3, 1, 2).contiguous()
 
 
 def extended_table(k: int, orders: int, scale: float, slopes: tuple[float, float]) -> tuple[Tensor, Tensor]:

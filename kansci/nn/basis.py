@@ -1,158 +1,251 @@
 """Jets of what spline edges are linear in, and the bilinear map of weights and basis that every layer is.
 
 The sums of a layer are s_co = sum_ip w_oip b_cip, with b_ci the jets of the B-splines and of the base function at
-source i, of which k + 2 are alive at a point. Layers with few targets first form the curves of each edge from the
-weights of the functions alive, at a cost that does not grow with the grid; others compose all jets of the basis, and
-are one matrix product with all functions, most of them zero at a point. Sources are in units of the grid.
+source i, of which k + 2 are alive at a point. There are two kinds of basis, which know the same things: one of plain
+tensor operations, that autograd, torch.func and compilers can take apart, on any device, and one that leaves
+everything to the kernels. Sources are in units of the grid.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from kansci.jets import Jet, cross_adjoint
+from kansci.jets import Jet, second_pairs
+from kansci.nn.kernels import Edges, Kernels
 
 # Functions per target subnode above which gathering those alive beats a matrix product with all of them.
 GATHER = 8
+# Parts of the work of one source and all others that a sum over points is split into.
+PARTS = 64
+
+
+@runtime_checkable
+class Basis(Protocol):
+    """What edges are linear in, at jets of their sources."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds."""
+        ...
+
+    def sums(
+        self, weights: Float[Tensor, "subnode in functions"], bias: Float[Tensor, "subnode"] | None = None
+    ) -> Float[Tensor, "channels subnode n"]:
+        """s_co = sum_ip w_oip b_cip, and the bias on top of the value."""
+        ...
+
+    def weight_adjoint(self, seeds: Float[Tensor, "channels subnode n"]) -> Float[Tensor, "subnode in functions"]:
+        """sum_cn g_con b_cipn: derivatives of seeded sums with respect to the weights."""
+        ...
+
+    def weight_squares(self, seeds: Float[Tensor, "channels subnode n"]) -> Float[Tensor, "subnode in functions"]:
+        """sum_n (sum_c g_con b_cipn)^2."""
+        ...
+
+    def columns(
+        self,
+        seeds: Float[Tensor, "channels subnode n"],
+        splines: Float[Tensor, "subnode in splines n"] | None,
+        base: Float[Tensor, "subnode in n"] | None,
+    ) -> None:
+        """Write sum_c g_con b_cipn, point by point, of the splines and of the base function."""
+        ...
 
 
 @dataclass(frozen=True)
-class EdgeBasis:
-    """The functions that edges are linear in, those alive at each point: k + 1 B-splines, then the base function.
+class PlainBasis:
+    """The functions alive at each point: k + 1 B-splines, then the base function.
 
     Attributes:
-        sources: jets of the sources, in units of the grid.
-        scale: (in, 1), these units in a unit of the source.
-        splines: (in, k + 1, n), which of the B-splines of each source are alive.
-        within: (in, n), 1 on the grid, 0 where edges continue linearly.
-        derivatives: (in, orders, alive, n), of order 0, 1, ...; those of order 2 and more hold on the grid only.
+        values: (channels, in, alive, n), their jets.
+        numbers: (in, alive, n), which of all functions of their source they are, the base function being the last.
         n_functions: number of functions of each source, alive or not.
     """
 
-    sources: Jet
-    scale: Float[Tensor, "in 1"]
-    splines: Int[Tensor, "in splines n"]
-    within: Float[Tensor, "in n"]
-    derivatives: Float[Tensor, "in orders alive n"]
+    values: Float[Tensor, "channels in alive n"]
+    numbers: Int[Tensor, "in alive n"]
     n_functions: int
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes once it has been used."""
-        dense = self.sources.channels.nbytes * self.n_functions
-        return sum(own.nbytes for own in (self.sources.channels, self.splines, self.derivatives)) + dense
+        """Memory that it holds, once it has been used."""
+        return self.values.nbytes * self.n_functions // self.values.shape[2] + self.numbers.nbytes
+
+    def sums(
+        self, weights: Float[Tensor, "subnode in functions"], bias: Float[Tensor, "subnode"] | None = None
+    ) -> Float[Tensor, "channels subnode n"]:
+        """s_co = sum_ip w_oip b_cip, and the bias on top of the value."""
+        if gathers(len(weights), self.n_functions):
+            alive = gather_weights(weights, self.numbers)
+            found = [(alive * own).sum((1, 2)) for own in self.values]
+        else:
+            found = [weights.flatten(1) @ own for own in self._dense.flatten(1, 2)]
+        if bias is not None:
+            found[0] = found[0] + bias[:, None]
+        return torch.stack(found)
+
+    def weight_adjoint(self, seeds: Float[Tensor, "channels subnode n"]) -> Float[Tensor, "subnode in functions"]:
+        """sum_cn g_con b_cipn: derivatives of seeded sums with respect to the weights."""
+        return torch.einsum("con,cipn->oip", seeds, self._dense)
+
+    def weight_squares(self, seeds: Float[Tensor, "channels subnode n"]) -> Float[Tensor, "subnode in functions"]:
+        """sum_n (sum_c g_con b_cipn)^2."""
+        return torch.stack([self._columns(seeds, number).square().sum(-1) for number in range(seeds.shape[1])])
+
+    def columns(
+        self,
+        seeds: Float[Tensor, "channels subnode n"],
+        splines: Float[Tensor, "subnode in splines n"] | None,
+        base: Float[Tensor, "subnode in n"] | None,
+    ) -> None:
+        """Write sum_c g_con b_cipn, point by point, of the splines and of the base function."""
+        for number in range(seeds.shape[1]):
+            found = self._columns(seeds, number)
+            if splines is not None:
+                splines[number] = found[:, : splines.shape[2]]
+            if base is not None:
+                base[number] = found[:, -1]
+
+    def _columns(self, seeds: Float[Tensor, "channels subnode n"], number: int) -> Float[Tensor, "in functions n"]:
+        found = torch.einsum("cn,cian->ian", seeds[:, number], self.values)
+        return all_functions(found, in_functions(self.numbers), self.n_functions)
 
     @property
-    def numbers(self) -> Int[Tensor, "in alive n"]:
-        """Numbers of the functions alive, the base function being the last."""
-        if self.derivatives.shape[2] == self.splines.shape[1]:
-            return self.splines
-        return torch.cat([self.splines, self.splines.new_full(self.splines[:, :1].shape, self.n_functions - 1)], 1)
+    def _dense(self) -> Float[Tensor, "channels in functions n"]:
+        return all_functions(self.values, in_functions(self.numbers), self.n_functions)
+
+
+class CompiledBasis:
+    """The same at the points of CPU tensors, by the kernels; functions are evaluated as often as they are needed."""
+
+    def __init__(
+        self, library: Kernels, counts: dict[str, int], arrays: dict[str, Tensor], slopes: tuple[float, float]
+    ) -> None:
+        """Keep the numbers and arrays of `kernels.Edges`, without those that shapes tell."""
+        self._library, self._counts, self._arrays, self._slopes = library, counts, arrays, slopes
+        self._sources = arrays["jets"]
+        channels, n_in, points = self._sources.shape
+        shapes = {"channels": channels, "sources": n_in, "points": points, "pairs": len(arrays["pair"])}
+        addresses = {name: own.data_ptr() for name, own in arrays.items()}
+        self._edges = Edges(slopes=slopes, **shapes, **counts, **addresses)
 
     @property
-    def places(self) -> Int[Tensor, "in places"]:
-        """Where the functions alive stand among all of their source."""
-        return in_functions(self.numbers)
+    def nbytes(self) -> int:
+        """Memory that it holds."""
+        return sum(own.nbytes for own in self._arrays.values())
 
-    @cached_property
-    def dense(self) -> Float[Tensor, "channels functions n"]:
-        """Jets of all functions of all sources, alive or not."""
-        values = compose(self.sources, self.within, self.derivatives)
-        return all_functions(values, self.places, self.n_functions).flatten(1, 2)
+    def sums(
+        self, weights: Float[Tensor, "subnode in functions"], bias: Float[Tensor, "subnode"] | None = None
+    ) -> Float[Tensor, "channels subnode n"]:
+        """s_co = sum_ip w_oip b_cip, and the bias on top of the value."""
+        channels, _, n = self._sources.shape
+        found = self._sources.new_empty(channels, len(weights), n)
+        self._run("sums", len(weights), _by_source(weights), bias, found)
+        return found
 
-    def curves(self, weights: Float[Tensor, "subnode in functions"]) -> Float[Tensor, "in orders subnode n"]:
-        """phi, phi', phi'', ... of each edge, with respect to sources in units of the grid."""
-        alive = gather_weights(weights, self.numbers).transpose(0, 1)[:, None]
-        total = self.derivatives[:, :, 0, None] * alive[:, :, :, 0]
-        for number in range(1, alive.shape[3]):
-            total.addcmul_(self.derivatives[:, :, number, None], alive[:, :, :, number])
-        return total
+    def source_adjoint(
+        self, weights: Float[Tensor, "subnode in functions"], seeds: Float[Tensor, "channels subnode n"]
+    ) -> Float[Tensor, "channels in n"]:
+        """Derivatives of seeded sums with respect to the sources, in their own units."""
+        found = torch.empty_like(self._sources)
+        self._run("source_adjoint", len(weights), _by_source(weights), seeds.contiguous(), found)
+        return found
+
+    def weight_adjoint(self, seeds: Float[Tensor, "channels subnode n"]) -> Float[Tensor, "subnode in functions"]:
+        """sum_cn g_con b_cipn: derivatives of seeded sums with respect to the weights."""
+        return self._in_parts("weight_adjoint", seeds)
+
+    def weight_squares(self, seeds: Float[Tensor, "channels subnode n"]) -> Float[Tensor, "subnode in functions"]:
+        """sum_n (sum_c g_con b_cipn)^2."""
+        return self._in_parts("weight_squares", seeds)
+
+    def _in_parts(self, name: str, seeds: Tensor) -> Tensor:
+        n_in, n_out, tiles = self._edges.sources, seeds.shape[1], -(-self._edges.points // self._library.tile)
+        parts = max(1, min(tiles, PARTS // n_in))
+        found = self._sources.new_zeros(parts, n_in, n_out, self._edges.functions)
+        self._run(name, n_out, parts, seeds.contiguous(), found)
+        return found.sum(0).transpose(0, 1)
+
+    def columns(
+        self,
+        seeds: Float[Tensor, "channels subnode n"],
+        splines: Float[Tensor, "subnode in splines n"] | None,
+        base: Float[Tensor, "subnode in n"] | None,
+    ) -> None:
+        """Write sum_c g_con b_cipn, point by point, of the splines and of the base function."""
+        self._run("columns", seeds.shape[1], seeds.contiguous(), splines, base)
+
+    def _run(self, name: str, targets: int, *arguments: Tensor | int | None) -> None:
+        self._edges.targets = targets
+        self._library.run(name, self._edges, *arguments)
 
 
 @runtime_checkable
 class MakesBasis(Protocol):
     """What `EdgeSums` asks of edges."""
 
-    def basis(self, jet: Jet, *, adjoint: bool = False) -> EdgeBasis:
+    def compiled(self, jet: Jet, knots: Tensor, *, adjoint: bool) -> CompiledBasis:
         """What the edges are linear in at jets of the sources; with one more derivative for adjoints."""
+        ...
+
+    def plain(self, jet: Jet, knots: Tensor) -> PlainBasis:
+        """The same by plain operations."""
         ...
 
 
 class EdgeSums(torch.autograd.Function):
-    """Jets of the sums of edges; the adjoint of a derivative of order m is the one of order m + 1."""
+    """Jets of the sums of edges by the kernels, and the basis; derivatives of derivatives take the plain way."""
 
     @staticmethod
-    def forward(channels: Tensor, weights: Tensor, edges: MakesBasis, needs: str, d: int) -> Any:
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, channels: Tensor, weights: Tensor, bias: Tensor, knots: Tensor, edges: MakesBasis, needs: str, d: int
+    ) -> Any:
         """The jets, and the basis."""
-        basis = edges.basis(Jet(channels, needs, d), adjoint=channels.requires_grad)
-        return contract(weights, basis), basis
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Keep what the adjoint needs."""
-        _, weights, *_ = inputs
-        basis = output[1]
         ctx.set_materialize_grads(False)
-        ctx.basis = basis
-        ctx.save_for_backward(weights)
+        ctx.save_for_backward(channels, weights, bias, knots)
+        ctx.others = edges, needs, d
+        ctx.basis = edges.compiled(Jet(channels.contiguous(), needs, d), knots, adjoint=channels.requires_grad)
+        return ctx.basis.sums(weights, bias.contiguous()), ctx.basis
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Adjoints of the sources and of the weights."""
-        seeds, _ = gradients
-        (weights,) = ctx.saved_tensors
-        channels = found = None
-        if seeds is not None and ctx.needs_input_grad[0]:
-            channels = source_adjoint(seeds, weights, ctx.basis)
-        if seeds is not None and ctx.needs_input_grad[1]:
-            found = contract_adjoint(seeds, ctx.basis)
-        return channels, found, None, None, None
+        """Adjoints of the sources, of the weights and of the bias."""
+        seeds, wanted = gradients[0], ctx.needs_input_grad[:3]
+        if seeds is None:
+            return (None,) * 7
+        if torch.is_grad_enabled():
+            return *_plain_adjoints(ctx, seeds, wanted), *(None,) * 4
+        found = (
+            ctx.basis.source_adjoint(ctx.saved_tensors[1], seeds) if wanted[0] else None,
+            ctx.basis.weight_adjoint(seeds) if wanted[1] else None,
+            seeds[0].sum(1) if wanted[2] else None,
+        )
+        return *found, *(None,) * 4
 
 
-def contract(weights: Float[Tensor, "subnode in functions"], basis: EdgeBasis) -> Float[Tensor, "channels subnode n"]:
-    """s_co = sum_ip w_oip b_cip."""
-    if gathers(len(weights), basis.n_functions):
-        return compose(basis.sources, basis.within, basis.curves(weights)).sum(1)
-    return _batched(weights.flatten(1), basis.dense)
+def _plain_adjoints(ctx: Any, seeds: Tensor, wanted: Sequence[bool]) -> list[Tensor | None]:
+    """The adjoints as differentiable functions of sources, weights, bias and seeds."""
+    channels, weights, bias, knots = ctx.saved_tensors
+    edges, needs, d = ctx.others
+    sums = edges.plain(Jet(channels, needs, d), knots).sums(weights, bias)
+    inputs = [own for own, used in zip((channels, weights, bias), wanted, strict=True) if used]
+    found = iter(torch.autograd.grad(sums, inputs, seeds, create_graph=True, allow_unused=True))
+    return [next(found) if used else None for used in wanted]
 
 
-def contract_adjoint(
-    seeds: Float[Tensor, "channels subnode n"], basis: EdgeBasis
-) -> Float[Tensor, "subnode in functions"]:
-    """sum_cn s_con b_cip: derivatives of seeded sums with respect to the weights."""
-    n_out, n_in = seeds.shape[1], len(basis.scale)
-    if gathers(n_out, basis.n_functions):
-        local = weigh(order_seeds(seeds, basis), basis.derivatives)
-        flat = basis.numbers.flatten(1).expand(n_out, -1, -1)
-        found = local.new_zeros(n_out, n_in, basis.n_functions).scatter_add_(2, flat, local.flatten(2))
-    else:
-        found = torch.bmm(seeds, basis.dense.transpose(1, 2)).sum(0)
-    return found.view(n_out, n_in, basis.n_functions)
+def _by_source(weights: Float[Tensor, "subnode in functions"]) -> Float[Tensor, "in subnode functions"]:
+    return weights.transpose(0, 1).contiguous()
 
 
-def source_adjoint(
-    seeds: Float[Tensor, "channels subnode n"], weights: Float[Tensor, "subnode in functions"], basis: EdgeBasis
-) -> Float[Tensor, "channels in n"]:
-    """Derivatives of seeded sums with respect to the sources, in their own units."""
-    if gathers(len(weights), basis.n_functions):
-        found = compose_adjoint(basis, basis.curves(weights), seeds[:, None])
-    else:
-        dense = _batched(weights.flatten(1).T, seeds).view(len(seeds), len(basis.scale), -1)
-        alive = dense.gather(2, basis.places.expand(len(seeds), -1, -1))
-        found = compose_adjoint(basis, basis.derivatives, alive.view(len(seeds), *basis.numbers.shape))
-    return found.mul_(basis.scale)
-
-
-def _batched(matrix: Float[Tensor, "a b"], channels: Float[Tensor, "c b n"]) -> Float[Tensor, "c a n"]:
-    """The matrix times every channel; `@` would copy the channels."""
-    return torch.bmm(matrix.expand(len(channels), -1, -1), channels)
+@cache
+def pairs_of(needs: str, d: int) -> Int[Tensor, "pairs 3"]:
+    """Products y_a y_b of first derivatives that are part of second-order channel c: rows (a, b, c)."""
+    return torch.tensor(second_pairs(needs, d), dtype=torch.int64, device="cpu").view(-1, 3)
 
 
 def gathers(n_out: int, n_functions: int) -> bool:
@@ -183,79 +276,15 @@ def in_functions(numbers: Int[Tensor, "in alive n"]) -> Int[Tensor, "in places"]
     return torch.add(torch.arange(n, device=numbers.device), numbers, alpha=n).flatten(1)
 
 
-def in_functions_after(first: Int[Tensor, "in n"], alive: int) -> Int[Tensor, "in places"]:
-    """The same for so many functions that follow each other."""
-    n = first.shape[1]
-    start = torch.add(torch.arange(n, device=first.device), first, alpha=n)
-    return (start[:, None] + n * torch.arange(alive, device=first.device)[:, None]).flatten(1)
-
-
 def compose(
     y: Jet, within: Float[Tensor, "in n"], derivatives: Float[Tensor, "in orders f n"]
 ) -> Float[Tensor, "channels in f n"]:
     """phi(y) for f functions phi of each source, from phi, phi' and phi'': `Jet.apply` for all at once."""
-    channels = y.channels
-    if y.needs == "value":
-        return derivatives[None, :, 0]
-    n_in, _, functions, n = derivatives.shape
-    found = derivatives.new_empty(len(channels), n_in, functions, n)
-    found[0] = derivatives[:, 0]
-    torch.mul(channels[1:, :, None], derivatives[:, 1], out=found[1:])
+    value, *slopes = derivatives.unbind(1)
+    parts = [value[None]]
+    if slopes:
+        rest = y.channels[1:, :, None] * slopes[0]
+        parts += [rest[: y.d], rest[y.d :]]
     if y.orders == 3:
-        found[1 + y.d :].addcmul_((y.squares() * within)[:, :, None], derivatives[:, 2])
-    return found
-
-
-def compose_adjoint(
-    basis: EdgeBasis, derivatives: Float[Tensor, "in orders f n"], seeds: Float[Tensor, "channels _ f n"]
-) -> Float[Tensor, "channels in n"]:
-    """Derivatives of sum_c seeds_c phi(y)_c with respect to the channels of y; one order more than `compose`."""
-    y, d, within = basis.sources.channels, basis.sources.d, basis.within
-    found = _sum_functions(seeds, derivatives[:, 1])
-    if len(y) == 1:
-        return found
-    slopes = _sum_functions(seeds[1:], derivatives[:, 2]) * within
-    found[0] += (slopes * y[1:]).sum(0)
-    if basis.sources.orders == 3:
-        found[1 : 1 + d] += cross_adjoint(y[1 : 1 + d], slopes[d:], basis.sources.needs)
-        curved = _sum_functions(seeds[1 + d :], derivatives[:, 3]) * within
-        found[0] += (curved * basis.sources.squares()).sum(0)
-    return found
-
-
-def order_seeds(seeds: Float[Tensor, "channels subnode n"], basis: EdgeBasis) -> list[Float[Tensor, "subnode _ n"]]:
-    """Derivatives of seeded sums with respect to phi, phi', phi'' of each edge."""
-    y = basis.sources.channels
-    found = [seeds[0][:, None]]
-    if len(y) > 1:
-        found.append(outer(seeds[1:], y[1:]))
-    if basis.sources.orders == 3:
-        found.append(outer(seeds[1 + basis.sources.d :], basis.sources.squares() * basis.within))
-    return found
-
-
-def weigh(
-    seeds: Sequence[Float[Tensor, "subnode _ n"]], derivatives: Float[Tensor, "in orders alive n"]
-) -> Float[Tensor, "subnode in alive n"]:
-    """sum_q seeds_qoi b_qia."""
-    total = seeds[0][:, :, None] * derivatives[:, 0]
-    for order, own in enumerate(seeds[1:], 1):
-        total.addcmul_(own[:, :, None], derivatives[:, order])
-    return total
-
-
-def outer(
-    seeds: Float[Tensor, "channels subnode n"], y: Float[Tensor, "channels in n"]
-) -> Float[Tensor, "subnode in n"]:
-    """sum_c seeds_co y_ci."""
-    total = seeds[0][:, None] * y[0]
-    for own, other in zip(seeds[1:], y[1:], strict=True):
-        total.addcmul_(own[:, None], other)
-    return total
-
-
-def _sum_functions(a: Float[Tensor, "channels _ f n"], b: Float[Tensor, "in f n"]) -> Float[Tensor, "channels in n"]:
-    total = a[:, :, 0] * b[:, 0]
-    for own, other in zip(a.unbind(2)[1:], b.unbind(1)[1:], strict=True):
-        total.addcmul_(own, other)
-    return total
+        parts[2] = parts[2] + (y.squares() * within)[:, :, None] * slopes[1]
+    return torch.cat(parts)

@@ -19,27 +19,32 @@ from torch import Tensor, nn
 
 from kansci.config import LayerConfig
 from kansci.functions import Function, library_function
-from kansci.jets import Jet
+from kansci.jets import Jet, second_channels
 from kansci.nn.basis import (
-    EdgeBasis,
+    Basis,
+    CompiledBasis,
     EdgeSums,
+    PlainBasis,
     all_functions,
+    compose,
     gather_weights,
-    gathers,
     in_functions,
-    in_functions_after,
+    pairs_of,
 )
+from kansci.nn.kernels import Kernels, kernels
 from kansci.splines import (
     LocalBasis,
     Place,
     domain_of,
     extended_table,
     general_basis,
+    general_pieces,
     place_on,
     positions,
     table,
     uniform_basis,
     uniform_knots,
+    uniform_pieces,
 )
 
 
@@ -95,22 +100,18 @@ class SplineEdges(nn.Module):
         return self.config.n_coef + (self.config.base != "zero")
 
     @property
-    def effective_coef(self) -> Float[Tensor, "subnode in coef"]:
-        """coef with scale_spline and mask folded in."""
-        return self.coef * (self.scale_spline * self.mask)[..., None]
-
-    @property
-    def effective_scale(self) -> Float[Tensor, "subnode in"]:
-        """scale_base with the mask folded in, zero on periodic inputs."""
-        scale = self.scale_base * self.mask
-        return scale * self.has_base if self.config.periodic else scale
-
-    @property
     def weights(self) -> Float[Tensor, "subnode in functions"]:
-        """What the edges are linear in their basis with: both of these."""
+        """What the edges are linear in their basis with: coef and scale_base, other factors and mask folded in."""
+        return self._weights(self.mask)
+
+    def _weights(self, mask: Float[Tensor, "subnode in"]) -> Float[Tensor, "subnode in functions"]:
+        coef = self.coef * (self.scale_spline * mask)[..., None]
         if self.config.base == "zero":
-            return self.effective_coef
-        return torch.cat([self.effective_coef, self.effective_scale[..., None]], 2)
+            return coef
+        scale = self.scale_base * mask
+        if self.config.periodic:
+            scale = scale * self.has_base
+        return torch.cat([coef, scale[..., None]], 2)
 
     @property
     def has_base(self) -> Float[Tensor, "in"]:
@@ -127,91 +128,129 @@ class SplineEdges(nn.Module):
         return count
 
     def forward(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "subnode n"]:
-        """Sums of the edges into each subnode, by plain differentiable operations."""
-        place = place_on(self._wrap(positions(x, self.knots, self.config.k)), self.config.grid)
-        first, values = self._splines(place, 1)
-        coef, n_coef = self.effective_coef, self.config.n_coef
-        if gathers(len(coef), n_coef):
-            sums = (gather_weights(coef, self.numbers(first)) * values[:, 0]).sum((1, 2))
-        else:
-            sums = coef.flatten(1) @ all_functions(values[:, 0], self._places(first), n_coef).flatten(0, 1)
-        if self.config.base == "zero":
-            return sums
-        return torch.addmm(sums, self.effective_scale, self._base_values(place))
+        """Sums of the edges into each subnode."""
+        ones = torch.ones_like(self.mask[:, 0])
+        return self.sums(Jet(x[None], "value", 0), ones, torch.zeros_like(ones))[0].channels[0]
 
-    def sums(self, jet: Jet) -> tuple[Jet, EdgeBasis]:
-        """The same as jets, and what they are linear in; one backward pass is exact, for a second take `forward`."""
-        channels, basis = cast(Any, EdgeSums.apply(jet.channels, self.weights, self, jet.needs, jet.d))
+    def sums(
+        self, jet: Jet, scale: Float[Tensor, "subnode"], bias: Float[Tensor, "subnode"]
+    ) -> tuple[Jet, Basis]:
+        """scale * sums + bias as jets, and what they are linear in."""
+        weights = self._weights(self.mask * scale[:, None])
+        if self._kernels(jet.channels) is None:
+            basis = self.plain(jet, self.knots)
+            channels = basis.sums(weights, bias)
+        else:
+            given = (jet.channels, self.tied(weights), bias, self.knots, self, jet.needs, jet.d)
+            channels, basis = cast(Any, EdgeSums.apply(*given))
         return Jet(channels, jet.needs, jet.d), basis
+
+    def _kernels(self, channels: Tensor) -> Kernels | None:
+        """The kernels, where they apply: to numbers that are there, on the CPU."""
+        if channels.device.type != "cpu" or self.knots.requires_grad or torch.compiler.is_compiling():
+            return None
+        if torch._C._are_functorch_transforms_active():
+            return None
+        return kernels(channels.dtype)
 
     @torch.no_grad()
     def edge_values(self, x: Float[Tensor, "in n"], weights: Tensor | None = None) -> Float[Tensor, "subnode in n"]:
         """The value of each edge, for other weights if some are given."""
-        return (
-            self.basis(Jet(x[None], "value", 0))
-            .curves(self.weights if weights is None else weights)[:, 0]
-            .transpose(0, 1)
-        )
+        basis = self.plain(Jet(x[None], "value", 0), self.knots)
+        alive = gather_weights(self.weights if weights is None else weights, basis.numbers)
+        return (alive * basis.values[0]).sum(2)
+
+    def plain(self, jet: Jet, knots: Float[Tensor, "in t"]) -> PlainBasis:
+        """What the edges are linear in at jets of the sources, by plain differentiable operations."""
+        k, grid = self.config.k, self.config.grid
+        low, high = domain_of(knots[..., None], k)
+        position = self._wrap(positions(jet.channels[0], knots, k))
+        place = place_on(position, grid)
+        sources = Jet(torch.cat([position[None], jet.channels[1:] * (grid / (high - low))]), jet.needs, jet.d)
+        first, derivatives = self._functions(place, knots, jet.orders)
+        within = (place.outside == 0).to(derivatives.dtype)
+        return PlainBasis(compose(sources, within, derivatives), self._all_numbers(first), self.n_functions)
 
     @torch.no_grad()
-    def basis(self, jet: Jet, *, adjoint: bool = False) -> EdgeBasis:
-        """What the edges are linear in at jets of the sources; with one more derivative for adjoints."""
-        k, grid, orders = self.config.k, self.config.grid, jet.orders + adjoint
-        low, high = domain_of(self.knots[..., None], k)
-        scale = grid / (high - low)
-        channels = jet.channels * scale
-        channels[0] = self._wrap(positions(jet.channels[0], self.knots, k))
-        place = place_on(channels[0], grid)
-        base = [] if self.config.base == "zero" else self.base.jet(place.inside * (2 / grid) - 1, orders - 1)
+    def compiled(self, jet: Jet, knots: Float[Tensor, "in t"], *, adjoint: bool) -> CompiledBasis:
+        """The same by the kernels; with one more derivative for adjoints."""
+        k, grid, dtype = self.config.k, self.config.grid, jet.channels.dtype
+        arrays = {"jets": jet.channels, "knots": knots.contiguous(), "pair": pairs_of(jet.needs, jet.d)}
+        if self.config.periodic:
+            arrays["period"] = self._is_periodic[:, 0].long()
         if self.config.uniform:
-            first, derivatives = uniform_basis(place, grid, self._table(orders), base)
+            arrays["pieces"] = uniform_pieces(k, dtype)
         else:
-            first, derivatives = self._splines(place, orders)
-            if base:
-                units = [(2 / grid) ** m * own for m, own in enumerate(base)]
-                units[0] = self._base_values(place)
-                derivatives = torch.cat([derivatives, torch.stack(units, 1)[:, :, None]], 2)
-        within = (place.outside == 0).to(derivatives.dtype)
-        sources = Jet(channels, jet.needs, jet.d)
-        return EdgeBasis(sources, scale, self.numbers(first), within, derivatives, self.n_functions)
+            places = positions(knots, knots, k)
+            arrays |= {"breaks": places[:, k : k + grid + 1].contiguous(), "pieces": general_pieces(places, k)}
+        if self.config.base not in ("zero", "silu"):
+            place = place_on(positions(jet.channels[0], knots, k), grid)
+            base = self.base.jet(place.inside * (2 / grid) - 1, jet.orders - 1 + adjoint)
+            arrays["base"] = torch.stack(list(base))
+        counts = {
+            "second": second_channels(jet.needs, jet.d),
+            "grid": grid,
+            "degree": k,
+            "functions": self.n_functions,
+            "splines": self.config.n_coef,
+        }
+        return CompiledBasis(cast(Kernels, kernels(dtype)), counts, arrays, self.end_slopes)
 
     def splines_at(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "in coef n"]:
         """Values of all B-splines."""
         place = place_on(self._wrap(positions(x, self.knots, self.config.k)), self.config.grid)
-        first, values = self._splines(place, 1)
-        return all_functions(values[:, 0], self._places(first), self.config.n_coef)
+        first, values = self._splines(place, self.knots, 1)
+        return all_functions(values[:, 0], in_functions(self.numbers(first)), self.config.n_coef)
+
+    def tied(self, weights: Float[Tensor, "subnode in functions"]) -> Float[Tensor, "subnode in functions"]:
+        """On periodic inputs the last k coefficients repeat the first."""
+        if not self.config.periodic:
+            return weights
+        numbers = torch.arange(self.n_functions, device=weights.device)
+        own = torch.where(numbers < self.config.n_coef, numbers % self.n_free[:, None], numbers)
+        return weights.gather(2, own.expand_as(weights))
+
+    def untied(self, columns: Float[Tensor, "subnode in functions *n"]) -> Float[Tensor, "subnode in functions *n"]:
+        """The adjoint of `tied`, in place."""
+        for source in self.config.periodic:
+            own, grid = columns[:, source], self.config.grid
+            own[:, : self.config.k] += own[:, grid : self.config.n_coef]
+            own[:, grid : self.config.n_coef] = 0
+        return columns
 
     def numbers(self, first: Int[Tensor, "in n"]) -> Int[Tensor, "in alive n"]:
         """Numbers of the B-splines alive."""
         numbers = first[:, None] + torch.arange(self.config.k + 1, device=first.device)[:, None]
         return numbers % self.n_free[:, None, None] if self.config.periodic else numbers
 
-    def _places(self, first: Int[Tensor, "in n"]) -> Int[Tensor, "in places"]:
-        """Where the B-splines alive stand among all."""
-        if self.config.periodic:
-            return in_functions(self.numbers(first))
-        return in_functions_after(first, self.config.k + 1)
-
-    def _splines(self, place: Place, orders: int) -> LocalBasis:
-        """B-splines and their derivatives with respect to the position."""
-        k, dtype = self.config.k, place.inside.dtype
-        if self.config.uniform:
-            return uniform_basis(place, self.config.grid, table(k, orders, dtype))
-        return general_basis(place, positions(self.knots, self.knots, k), k, orders)
-
-    def _base_values(self, place: Place) -> Float[Tensor, "in n"]:
-        """The base function of sources scaled to [-1, 1], linear outside."""
-        low, high = self.end_slopes
-        scale = 2 / self.config.grid
-        values = torch.add(self.base(place.inside * scale - 1), place.outside, alpha=scale * low)
-        return torch.add(values, place.above, alpha=scale * (high - low))
-
-    def _table(self, orders: int) -> tuple[Tensor, Tensor]:
-        """What `uniform_basis` needs for B-splines and base function together."""
+    def _all_numbers(self, first: Int[Tensor, "in n"]) -> Int[Tensor, "in alive n"]:
+        """The same with the base function, which is the last."""
+        numbers = self.numbers(first)
         if self.config.base == "zero":
-            return table(self.config.k, orders, self.knots.dtype)
-        constants, factors = self._tables[orders - 1]
-        return constants.to(self.knots.dtype), factors.to(self.knots.dtype)
+            return numbers
+        return torch.cat([numbers, torch.full_like(numbers[:, :1], self.n_functions - 1)], 1)
+
+    def _functions(self, place: Place, knots: Float[Tensor, "in t"], orders: int) -> LocalBasis:
+        """Functions alive and their derivatives with respect to the position, the base function being the last."""
+        if self.config.base == "zero":
+            return self._splines(place, knots, orders)
+        scale = 2 / self.config.grid
+        base = self.base.jet(place.inside * scale - 1, orders - 1)
+        if self.config.uniform:
+            constants, factors = self._tables[orders - 1]
+            return uniform_basis(place, self.config.grid, (constants.to(knots.dtype), factors.to(knots.dtype)), base)
+        first, splines = self._splines(place, knots, orders)
+        low, high = self.end_slopes
+        outside = scale * (low * place.outside + (high - low) * place.above)
+        values = [base[0] + outside, *(scale**m * own for m, own in enumerate(base) if m)]
+        return LocalBasis(first, torch.cat([splines, torch.stack(values, 1)[:, :, None]], 2))
+
+    def _splines(self, place: Place, knots: Float[Tensor, "in t"], orders: int) -> LocalBasis:
+        """B-splines and their derivatives with respect to the position."""
+        k = self.config.k
+        if self.config.uniform:
+            return uniform_basis(place, self.config.grid, table(k, orders, place.inside.dtype))
+        return general_basis(place, positions(knots, knots, k), k, orders)
 
     def identifiable(self, parameter: str) -> Tensor:
         """Which elements of a parameter change the function: not those masked, tied or replaced by others."""

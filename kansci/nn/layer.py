@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from kansci.config import LayerConfig
 from kansci.jets import Jet
-from kansci.nn.basis import EdgeBasis
+from kansci.nn.basis import Basis
 from kansci.nn.edges import SplineEdges, SymbolicEdges
 
 # Which axis of the network each axis of a tensor runs along: all that surgery needs to know about tensors.
@@ -48,41 +48,59 @@ class KANLayer(nn.Module):
                 self.register_parameter(f"{column}_{name}", nn.Parameter(values, requires_grad=False))
 
     def forward(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "node n"]:
-        """Values of the target nodes, by plain differentiable operations."""
-        source = Jet(x[None], "value", 0)
-        splines = None if self.splines is None else Jet(self.splines(x)[None], "value", 0)
-        return self.combine(self._add_symbols(source, splines)).channels[0]
+        """Values of the target nodes."""
+        return self.jet(Jet(x[None], "value", 0)).channels[0]
 
     def jet(self, jet: Jet) -> Jet:
         """The jet of the target nodes."""
-        return self.combine(self.sums(jet)[0])
+        return self.multiply(self.subnodes(jet)[0])
 
-    def sums(self, jet: Jet) -> tuple[Jet, EdgeBasis | None]:
-        """The jet of the sums of edges into each subnode, and what the spline edges are linear in."""
-        splines, basis = (None, None) if self.splines is None else self.splines.sums(jet)
-        return self._add_symbols(jet, splines), basis
+    def subnodes(self, jet: Jet) -> tuple[Jet, Basis | None]:
+        """The jet of the subnodes, their affine maps included, and what the spline edges are linear in."""
+        scale, bias = self.maps
+        if self.splines is None:
+            n = jet.channels.shape[2]
+            nothing = Jet(jet.channels.new_zeros(len(jet.channels), len(scale), n), jet.needs, jet.d)
+            subnodes, basis = nothing.affine(scale, bias), None
+        else:
+            subnodes, basis = self.splines.sums(jet, scale, bias)
+        return self._add_symbols(jet, subnodes, scale), basis
 
-    def _add_symbols(self, source: Jet, splines: Jet | None) -> Jet:
-        channels, _, n = source.channels.shape
-        sums = (
-            source.channels.new_zeros(channels, self.config.out.n_subnodes, n) if splines is None else splines.channels
-        )
-        if self.symbols is not None:
-            for group, edges in zip(self.symbols.groups, self.symbols.jets(source), strict=True):
-                sums = sums.index_add(1, torch.tensor(group.targets, device=sums.device), edges.channels)
-        return Jet(sums, source.needs, source.d)
+    @property
+    def maps(self) -> tuple[Float[Tensor, "subnode"], Float[Tensor, "subnode"]]:
+        """Scale and bias of the sums of edges: of the subnodes, and of the addition nodes that copy them."""
+        n_sum = self.config.out.n_sum
+        if not self.config.out.arities:
+            return self.node_scale * self.subnode_scale, self.node_scale * self.subnode_bias + self.node_bias
+        scale = torch.cat([self.node_scale[:n_sum] * self.subnode_scale[:n_sum], self.subnode_scale[n_sum:]])
+        copied = self.node_scale[:n_sum] * self.subnode_bias[:n_sum] + self.node_bias[:n_sum]
+        return scale, torch.cat([copied, self.subnode_bias[n_sum:]])
+
+    def _add_symbols(self, source: Jet, subnodes: Jet, scale: Float[Tensor, "subnode"]) -> Jet:
+        if self.symbols is None:
+            return subnodes
+        channels = subnodes.channels
+        for group, edges in zip(self.symbols.groups, self.symbols.jets(source), strict=True):
+            targets = torch.tensor(group.targets, device=channels.device)
+            channels = channels.index_add(1, targets, edges.channels * scale[targets, None])
+        return Jet(channels, source.needs, source.d)
 
     def combine(self, sums: Jet) -> Jet:
-        """Subnodes into nodes."""
-        subnodes = sums.affine(self.subnode_scale, self.subnode_bias)
+        """Sums of edges into nodes."""
+        return self.multiply(sums.affine(*self.maps))
+
+    def multiply(self, subnodes: Jet) -> Jet:
+        """Subnodes, their affine maps included, into nodes."""
         width = self.config.out
         if not width.arities:
-            return subnodes.affine(self.node_scale, self.node_bias)
-        nodes = [subnodes.select(slice(0, width.n_sum))]
+            return subnodes
+        nodes = []
         for node in range(width.n_sum, width.n_nodes):
             first, *others = (subnodes.select([subnode]) for subnode in width.subnodes(node))
             for factor in others:
                 first = first * factor
-            nodes.append(first)
-        channels = torch.cat([node.channels for node in nodes], 1)
-        return Jet(channels, sums.needs, sums.d).affine(self.node_scale, self.node_bias)
+            nodes.append(first.channels)
+        products = Jet(torch.cat(nodes, 1), subnodes.needs, subnodes.d)
+        products = products.affine(self.node_scale[width.n_sum :], self.node_bias[width.n_sum :])
+        copies = subnodes.channels[:, : width.n_sum]
+        return Jet(torch.cat([copies, products.channels], 1), subnodes.needs, subnodes.d)

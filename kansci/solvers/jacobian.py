@@ -18,7 +18,7 @@ from torch.func import functional_call, vjp, vmap
 
 from kansci.jets import Jet, jet
 from kansci.nn.baselines import MLP
-from kansci.nn.basis import EdgeBasis, contract, contract_adjoint, in_functions, order_seeds, outer, weigh
+from kansci.nn.basis import Basis
 from kansci.nn.edges import SplineEdges
 from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
@@ -26,7 +26,6 @@ from kansci.solvers.unknowns import Unknowns
 
 # What MultKAN is linear in, or nearly so; its other parameters are seldom trained, and are left to torch.func.
 CLOSED_FORM = re.compile(r"layers\.\d+\.(splines\.(coef|scale_base)|symbols\.affine)")
-SQUARES = 2**22  # entries of a Jacobian that are squared at a time
 
 
 @runtime_checkable
@@ -61,13 +60,15 @@ class SplineFactor:
 
     Attributes:
         edges: the edges.
-        basis: what they are linear in.
-        seeds: (r, channels, subnode, n), derivatives of the residuals with respect to the sums.
+        scale: (subnode), of their sums.
+        basis: what the sums are linear in.
+        seeds: (r, channels, subnode, n), derivatives of the residuals with respect to the scaled sums.
         places: columns of "coef" and of "scale_base", those that are trained.
     """
 
     edges: SplineEdges
-    basis: EdgeBasis
+    scale: Float[Tensor, "subnode"]
+    basis: Basis
     seeds: Float[Tensor, "r channels subnode n"]
     places: dict[str, slice]
 
@@ -77,62 +78,57 @@ class SplineFactor:
         return self.basis.nbytes + self.seeds.nbytes
 
     def write(self, out: Float[Tensor, "size n"], component: int) -> None:
-        """k + 1 columns of each edge at each point, and that of its base function."""
-        seeds, alive = order_seeds(self.seeds[component], self.basis), self.basis.splines.shape[1]
-        if "coef" in self.places:
-            n_out, n_in, _ = self.edges.coef.shape
-            rows = out[self.places["coef"]].view(n_out, n_in, -1)
-            flat = in_functions(self.basis.splines).expand(n_out, -1, -1)
-            rows.scatter_(2, flat, weigh(seeds, self.basis.derivatives[:, :, :alive]).flatten(2))
-            factor = self.edges.mask * self.edges.scale_spline
-            if not factor.eq(1).all():
-                rows.mul_(factor[..., None])
-        if "scale_base" in self.places:
-            local = weigh(seeds, self.basis.derivatives[:, :, alive:])[:, :, 0]
-            out[self.places["scale_base"]] = (local * self.edges.mask[..., None]).flatten(0, 1)
+        """The columns of each edge at each point."""
+        n_out, n_in, _ = self.edges.coef.shape
+        columns = {name: out[place].view(n_out, n_in, -1, out.shape[1]) for name, place in self.places.items()}
+        splines, base = columns.get("coef"), columns.get("scale_base")
+        self.basis.columns(self.seeds[component], splines, None if base is None else base[:, :, 0])
+        mask = self.scale[:, None] * self.edges.mask
+        if splines is not None:
+            _multiply(self.edges.untied(splines), mask * self.edges.scale_spline)
+        if base is not None:
+            _multiply(base, mask)
 
     def apply(self, vector: Float[Tensor, "size"]) -> Float[Tensor, "r n"]:
         """The layer with the vector in place of its weights, times the seeds."""
         weights = torch.zeros_like(self.edges.weights)
         for name, columns in self._columns(weights):
             columns.copy_(vector[self.places[name]].view(columns.shape))
-        sums = contract(weights * self._factors, self.basis)
-        return torch.stack([(own * sums).sum((0, 1)) for own in self.seeds])
+        sums = self.basis.sums(self.edges.tied(weights * self._factors))
+        return (self.seeds * sums).sum((1, 2))
 
     def adjoint(self, rows: Float[Tensor, "r n"], total: Float[Tensor, "size"]) -> None:
         """The gradient of the layer's weights for weighted seeds."""
-        weights = contract_adjoint((self.seeds * rows[:, None, None]).sum(0), self.basis) * self._factors
+        seeds = (self.seeds * rows[:, None, None]).sum(0)
+        weights = self.edges.untied(self.basis.weight_adjoint(seeds)) * self._factors
         for name, columns in self._columns(weights):
             total[self.places[name]] += columns.flatten()
 
     def add_squares(self, total: Float[Tensor, "size"]) -> None:
-        """Add the sum of squares of each column, few points at a time."""
-        weights = torch.zeros_like(self.edges.weights)
-        numbers, derivatives = self.basis.numbers, self.basis.derivatives
-        points = max(1, SQUARES // (len(weights) * numbers.shape[0] * numbers.shape[1]))
-        for component in self.seeds:
-            seeds = order_seeds(component, self.basis)
-            for start in range(0, numbers.shape[2], points):
-                part = slice(start, start + points)
-                local = weigh([own[..., part] for own in seeds], derivatives[..., part]).square_()
-                flat = numbers[..., part].flatten(1).expand(len(weights), -1, -1)
-                weights.scatter_add_(2, flat, local.flatten(2))
-        for name, columns in self._columns(weights * self._factors.square()):
+        """Add the sum of squares of each column; no two tied functions are alive at a point."""
+        squares = torch.stack([self.basis.weight_squares(seeds) for seeds in self.seeds]).sum(0)
+        for name, columns in self._columns(self.edges.untied(squares) * self._factors.square()):
             total[self.places[name]] += columns.flatten()
 
     @property
     def _factors(self) -> Float[Tensor, "subnode in functions"]:
         """Derivatives of the weights with respect to the parameters."""
         edges = self.edges
-        factors = (edges.mask * edges.scale_spline)[..., None].expand_as(edges.coef)
+        mask = self.scale[:, None] * edges.mask
+        factors = (mask * edges.scale_spline)[..., None].expand_as(edges.coef)
         if edges.config.base == "zero":
             return factors
-        return torch.cat([factors, (edges.mask * edges.has_base)[..., None]], 2)
+        return torch.cat([factors, (mask * edges.has_base)[..., None]], 2)
 
     def _columns(self, weights: Float[Tensor, "subnode in functions"]) -> Iterator[tuple[str, Tensor]]:
         """The weights that belong to each trained parameter."""
         for name in self.places:
             yield name, weights[..., : self.edges.config.n_coef] if name == "coef" else weights[..., -1]
+
+
+def _multiply(columns: Float[Tensor, "subnode in functions n"], factors: Float[Tensor, "subnode in"]) -> None:
+    if not factors.eq(1).all():
+        columns.mul_(factors[..., None, None])
 
 
 @dataclass(frozen=True)
@@ -227,13 +223,13 @@ def factorize(
 def _factors_of_kan(unknowns: Unknowns, x: Tensor, needs: str, adjoints: Tensor) -> list[Factor]:
     model = cast(MultKAN, unknowns.model)
     jet = model.lift(x, needs)
-    tape: list[tuple[Jet, EdgeBasis | None]] = []
+    tape: list[tuple[Jet, Basis | None]] = []
     watched = []
     for layer in model.layers:
-        sums, basis = layer.sums(jet)
+        subnodes, basis = layer.subnodes(jet)
         tape.append((_detached(jet), basis))
-        watched.append(_watch(sums.channels))
-        jet = layer.combine(Jet(watched[-1], needs, jet.d))
+        watched.append(_watch(subnodes.channels))
+        jet = layer.multiply(Jet(watched[-1], needs, jet.d))
     seeds = _seeds(jet, watched, adjoints)
     factors: list[Factor] = []
     with torch.no_grad():
@@ -243,18 +239,20 @@ def _factors_of_kan(unknowns: Unknowns, x: Tensor, needs: str, adjoints: Tensor)
 
 
 def _factors_of_layer(
-    slices: dict[str, slice], prefix: str, layer: KANLayer, source: Jet, basis: EdgeBasis | None, seeds: Tensor
+    slices: dict[str, slice], prefix: str, layer: KANLayer, source: Jet, basis: Basis | None, seeds: Tensor
 ) -> list[Factor]:
     factors: list[Factor] = []
+    scale = layer.maps[0]
     present = ("coef",) if layer.config.base == "zero" else ("coef", "scale_base")
     places = {name: slices[f"{prefix}splines.{name}"] for name in present if f"{prefix}splines.{name}" in slices}
     if layer.splines is not None and basis is not None and places:
-        factors.append(SplineFactor(layer.splines, basis, seeds, places))
+        factors.append(SplineFactor(layer.splines, scale, basis, seeds, places))
     if layer.symbols is not None and f"{prefix}symbols.affine" in slices:
         columns = source.channels.new_zeros(*layer.symbols.affine.shape, len(seeds), seeds.shape[3])
         for group in layer.symbols.groups:
             curves = layer.symbols.constant_derivatives(group, source.channels[0], source.orders)
             jets = torch.stack([source.select(group.sources).apply(own).channels for own in curves])
+            jets *= scale[group.targets, None]
             columns[group.targets, group.sources] = torch.einsum("rcen,zcen->ezrn", seeds[:, :, group.targets], jets)
         factors.append(DenseFactor(slices[f"{prefix}symbols.affine"], columns.flatten(0, 2)))
     return factors
@@ -278,6 +276,16 @@ def _factors_of_mlp(unknowns: Unknowns, x: Tensor, needs: str, adjoints: Tensor)
         if bias is not None:
             factors.append(DenseFactor(bias, seeds[:, 0].transpose(0, 1)))
     return factors
+
+
+def outer(
+    seeds: Float[Tensor, "channels subnode n"], y: Float[Tensor, "channels in n"]
+) -> Float[Tensor, "subnode in n"]:
+    """sum_c seeds_co y_ci."""
+    total = seeds[0][:, None] * y[0]
+    for own, other in zip(seeds[1:], y[1:], strict=True):
+        total.addcmul_(own[:, None], other)
+    return total
 
 
 def _watch(tensor: Tensor) -> Tensor:

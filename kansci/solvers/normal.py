@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kansci.solvers.system import Block, Evaluation, System
+from kansci.solvers.system import Block, Evaluation, System, WrittenBlock
 
-COLUMNS = 128
+LEAST_PANEL = 32
 LEAST_FLOOR, MOST_FLOOR = 1e-6, 1e-3
 ITERATIONS, PRECISION = 100, 1e-4
 
@@ -29,7 +29,7 @@ class Linearization:
     Steps are damped: (J^T J + damping D) step = -J^T r, with D = diag(J^T J) + floor max diag(J^T J). The floor
     is the damping itself within LEAST_FLOOR and MOST_FLOOR: early steps are short in all directions (Levenberg),
     late ones free in those of little effect (Marquardt). Where J^T J fits into memory it is factorized, else the
-    equations are solved by conjugate gradients.
+    equations are solved by conjugate gradients. J itself is written out where it fits, too.
 
     Attributes:
         gradient: J^T r.
@@ -42,8 +42,10 @@ class Linearization:
     def __init__(self, system: System, at: Evaluation, memory: float, pinned: Pinned | None = None) -> None:
         """Compute J^T r and J^T J or its diagonal; unknowns that a bound stops stay where they are."""
         self._shapes = [rows.shape for rows in at.rows]
-        self._blocks: Iterable[Block] = _Kept(system, at, memory / 2)
-        self._gram = at.vector.new_zeros(system.size, system.size) if 16 * system.size**2 < memory / 2 else None
+        is_small = 16 * system.size**2 < memory / 2
+        self._gram = at.vector.new_zeros(system.size, system.size) if is_small else None
+        is_written = is_small and 8 * system.size * sum(rows.numel() for rows in at.rows) < memory / 2
+        self._blocks: Iterable[Block] = _Kept(system, at, memory / 2, written=is_written)
         self._diagonal = torch.zeros_like(at.vector)
         self.gradient = torch.zeros_like(at.vector)
         for block in self._blocks:
@@ -118,8 +120,8 @@ class Linearization:
 class _Kept:
     """The blocks of a Jacobian: the first time they are computed, later remembered as far as memory allows."""
 
-    def __init__(self, system: System, at: Evaluation, memory: float) -> None:
-        self._system, self._at, self._memory = system, at, memory
+    def __init__(self, system: System, at: Evaluation, memory: float, *, written: bool) -> None:
+        self._system, self._at, self._memory, self._written = system, at, memory, written
         self._blocks: list[Block] | None = None
 
     def __iter__(self) -> Iterator[Block]:
@@ -127,7 +129,8 @@ class _Kept:
 
     def _compute(self) -> Iterator[Block]:
         kept, size = [], 0
-        for block in self._system.jacobian(self._at):
+        for factored in self._system.jacobian(self._at):
+            block = WrittenBlock.of(factored) if self._written else factored
             size += block.nbytes
             kept = [*kept, block] if size < self._memory else []
             yield block
@@ -157,7 +160,8 @@ def conjugate_gradients(product: Solve, right: Float[Tensor, "p"], diagonal: Flo
 
 
 def add_gram(total: Float[Tensor, "p p"], columns: Float[Tensor, "p n"]) -> None:
-    """Add the lower triangle of columns columns^T, by panels."""
-    for start in range(0, len(columns), COLUMNS):
-        end = min(start + COLUMNS, len(columns))
+    """Add the lower triangle of columns columns^T, by panels of an eighth of it."""
+    panel = max(LEAST_PANEL, len(columns) // 8)
+    for start in range(0, len(columns), panel):
+        end = min(start + panel, len(columns))
         total[start:end, :end].addmm_(columns[start:end], columns[:end].T)

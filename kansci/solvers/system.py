@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -120,7 +120,7 @@ class System:
         weight = torch.as_tensor(term.weight, dtype=torch.float64, device=term.point_sets[0].device)
         return (term(given, parameters) * (weight / term.size).sqrt().reshape(-1, 1)).T
 
-    def jacobian(self, at: Evaluation) -> Iterator["Block"]:
+    def jacobian(self, at: Evaluation) -> Iterator["FactoredBlock"]:
         """The derivatives of the weighted rows, a chunk of the points of a term at a time."""
         self.place(at)
         for number, (term, jets) in enumerate(zip(self.terms, at.jets, strict=True)):
@@ -132,7 +132,7 @@ class System:
 
     def _block(
         self, number: int, part: slice, rows: Tensor, adjoints: list[dict[str, Tensor]], scalars: Tensor
-    ) -> "Block":
+    ) -> "FactoredBlock":
         term = self.terms[number]
         columns = []
         for name, unknowns in self.models.items():
@@ -141,7 +141,7 @@ class System:
                 for points, own in zip(term.point_sets, adjoints, strict=True)
             ]
             columns.append((unknowns, factors))
-        return Block(number, part, rows[:, part], columns, scalars)
+        return FactoredBlock(number, part, rows[:, part], columns, scalars)
 
     def _adjoints(self, term: Residual, jets: list[dict[str, Jet]], vector: Tensor) -> list[dict[str, Tensor]]:
         """Derivatives of the rows with respect to the channels of each jet, (r, channels, m, n)."""
@@ -166,9 +166,82 @@ class System:
         return torch.stack(columns)
 
 
-@dataclass(frozen=True)
-class Block:
+@runtime_checkable
+class Block(Protocol):
     """Derivatives of some rows of a term, of r components at n points, with respect to all p unknowns.
+
+    Attributes:
+        term: number of the term.
+        part: its points.
+        rows: (r, n), the weighted residuals.
+    """
+
+    term: int
+    part: slice
+    rows: Float[Tensor, "r n"]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the derivatives hold."""
+        ...
+
+    def dense(self, component: int) -> Float[Tensor, "p n"]:
+        """The derivatives of one component, written out."""
+        ...
+
+    def apply(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "r n"]:
+        """J v."""
+        ...
+
+    def adjoint(self, rows: Float[Tensor, "r n"]) -> Float[Tensor, "p"]:
+        """J^T w."""
+        ...
+
+    def squares(self) -> Float[Tensor, "p"]:
+        """The diagonal of J^T J."""
+        ...
+
+
+@dataclass
+class WrittenBlock:
+    """Derivatives that are written out, one matrix (p, n) for each component."""
+
+    term: int
+    part: slice
+    rows: Float[Tensor, "r n"]
+    columns: list[Float[Tensor, "p n"]]
+
+    @classmethod
+    def of(cls, block: Block) -> "WrittenBlock":
+        """Write a block out."""
+        columns = [block.dense(component) for component in range(len(block.rows))]
+        return cls(block.term, block.part, block.rows, columns)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the derivatives hold."""
+        return sum(own.nbytes for own in self.columns)
+
+    def dense(self, component: int) -> Float[Tensor, "p n"]:
+        """The derivatives of one component."""
+        return self.columns[component]
+
+    def apply(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "r n"]:
+        """J v."""
+        return torch.stack([vector @ own for own in self.columns])
+
+    def adjoint(self, rows: Float[Tensor, "r n"]) -> Float[Tensor, "p"]:
+        """J^T w."""
+        return torch.stack([own @ row for own, row in zip(self.columns, rows, strict=True)]).sum(0)
+
+    def squares(self) -> Float[Tensor, "p"]:
+        """The diagonal of J^T J."""
+        return torch.stack([own.square().sum(1) for own in self.columns]).sum(0)
+
+
+@dataclass
+class FactoredBlock:
+    """Derivatives as factors; products need no more.
 
     Attributes:
         term: number of the term.
@@ -199,7 +272,7 @@ class Block:
     def _written(self, unknowns: Unknowns, sets: list[list[Factor]], component: int) -> Tensor:
         total = None
         for factors in sets:
-            out = self.rows.new_zeros(unknowns.size, self.rows.shape[1])
+            out = self.rows.new_empty(unknowns.size, self.rows.shape[1])
             for factor in factors:
                 factor.write(out, component)
             total = out if total is None else total.add_(out)
