@@ -199,15 +199,6 @@ def cross_terms(a: Float[Tensor, "d m n"], b: Float[Tensor, "d m n"], needs: str
     return a[:0]
 
 
-def cross_adjoint(a: Float[Tensor, "d m n"], seeds: Float[Tensor, "s m n"], needs: str) -> Float[Tensor, "d m n"]:
-    """Derivatives of sum_s seeds_s cross_terms(a, b)_s with respect to b."""
-    if needs in ("laplacian", "diagonal"):
-        return 2 * a * seeds
-    rows, columns = _pairs(len(a), a.device)
-    found = torch.zeros_like(a)
-    return found.index_add_(0, columns, seeds * a[rows]).index_add_(0, rows, seeds * a[columns])
-
-
 def _pairs(d: int, device: torch.device) -> Tensor:
     return torch.triu_indices(d, d, device=device)
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from kansci.jets import Jet
-from kansci.nn import basis
+from kansci.nn import basis, edges
 from kansci.solvers.jacobian import Factor
 from kansci.solvers.unknowns import Unknowns
 
-ALWAYS, NEVER = 0, 10**6
+WAYS = ("kernels", "all functions", "gathered")
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 100 * torch.finfo(torch.float32).eps}
 
 
@@ -49,10 +49,12 @@ def assert_same_function(
 
 
 @contextmanager
-def gathering(limit: int) -> Iterator[None]:
-    """Gather the weights of edges ALWAYS or NEVER: the two ways to contract them with their basis."""
+def taking(way: str) -> Iterator[None]:
+    """One of the `WAYS` to sum edges: by the kernels, or by tensor operations with all functions or those alive."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(basis, "GATHER", limit)
+        if way != "kernels":
+            patch.setattr(edges, "kernels", lambda dtype: None)
+            patch.setattr(basis, "GATHER", 0 if way == "gathered" else 10**6)
         yield
 
 

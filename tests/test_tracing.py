@@ -20,10 +20,10 @@ def test_edges_sum_to_subnodes_and_nodes_to_the_forward_pass(model, seed):
         model.layers, found.edges, found.subnodes, found.nodes, found.nodes[1:], strict=False
     ):
         assert edges.shape == (6, layer.config.out.n_subnodes, layer.config.n_in)
-        scale = edges.abs().max().item()
         assert_same(edges.sum(2), subnodes, 1e-15)
-        sums, _ = layer.sums(Jet.lift(before, "value"))
-        assert_same(subnodes, sums.value.detach(), scale=scale)
+        mapped = layer.subnodes(Jet.lift(before, "value"))[0].value.detach()
+        scale, bias = layer.maps
+        assert_same(subnodes * scale + bias, mapped, scale=(edges * scale[:, None]).abs().max().item() + 1)
         assert_same(after, layer(before.T).T.detach())
     assert found.output is found.nodes[-1]
     assert_same(found.output, model(x).detach())

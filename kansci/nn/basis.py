@@ -7,7 +7,7 @@ everything to the kernels. Sources are in units of the grid.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
@@ -89,6 +89,10 @@ class PlainBasis:
             found[0] = found[0] + bias[:, None]
         return torch.stack(found)
 
+    def detached(self) -> "PlainBasis":
+        """The same as constants."""
+        return replace(self, values=self.values.detach())
+
     def weight_adjoint(self, seeds: Float[Tensor, "channels subnode n"]) -> Float[Tensor, "subnode in functions"]:
         """sum_cn g_con b_cipn: derivatives of seeded sums with respect to the weights."""
         return torch.einsum("con,cipn->oip", seeds, self._dense)
@@ -145,7 +149,7 @@ class CompiledBasis:
         """s_co = sum_ip w_oip b_cip, and the bias on top of the value."""
         channels, _, n = self._sources.shape
         found = self._sources.new_empty(channels, len(weights), n)
-        self._run("sums", len(weights), _by_source(weights), bias, found)
+        self._run("sums", len(weights), _by_source(weights), None if bias is None else bias.contiguous(), found)
         return found
 
     def source_adjoint(
@@ -185,32 +189,22 @@ class CompiledBasis:
         self._library.run(name, self._edges, *arguments)
 
 
-@runtime_checkable
-class MakesBasis(Protocol):
-    """What `EdgeSums` asks of edges."""
-
-    def compiled(self, jet: Jet, knots: Tensor, *, adjoint: bool) -> CompiledBasis:
-        """What the edges are linear in at jets of the sources; with one more derivative for adjoints."""
-        ...
-
-    def plain(self, jet: Jet, knots: Tensor) -> PlainBasis:
-        """The same by plain operations."""
-        ...
-
-
 class EdgeSums(torch.autograd.Function):
-    """Jets of the sums of edges by the kernels, and the basis; derivatives of derivatives take the plain way."""
+    """Jets of the sums of edges by the kernels, and the basis; derivatives of derivatives take the plain way.
+
+    `edges` make both kinds of basis: `compiled(jet, knots, adjoint=...)` and `plain(jet, knots)`.
+    """
 
     @staticmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, channels: Tensor, weights: Tensor, bias: Tensor, knots: Tensor, edges: MakesBasis, needs: str, d: int
+        ctx: Any, channels: Tensor, weights: Tensor, bias: Tensor | None, knots: Tensor, edges: Any, needs: str, d: int
     ) -> Any:
         """The jets, and the basis."""
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(channels, weights, bias, knots)
         ctx.others = edges, needs, d
         ctx.basis = edges.compiled(Jet(channels.contiguous(), needs, d), knots, adjoint=channels.requires_grad)
-        return ctx.basis.sums(weights, bias.contiguous()), ctx.basis
+        return ctx.basis.sums(weights, bias), ctx.basis
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -129,17 +129,16 @@ class SplineEdges(nn.Module):
 
     def forward(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "subnode n"]:
         """Sums of the edges into each subnode."""
-        ones = torch.ones_like(self.mask[:, 0])
-        return self.sums(Jet(x[None], "value", 0), ones, torch.zeros_like(ones))[0].channels[0]
+        return self.sums(Jet(x[None], "value", 0))[0].channels[0]
 
     def sums(
-        self, jet: Jet, scale: Float[Tensor, "subnode"], bias: Float[Tensor, "subnode"]
+        self, jet: Jet, scale: Float[Tensor, "subnode"] | None = None, bias: Float[Tensor, "subnode"] | None = None
     ) -> tuple[Jet, Basis]:
-        """scale * sums + bias as jets, and what they are linear in."""
-        weights = self._weights(self.mask * scale[:, None])
+        """scale * sums + bias as jets, and what the sums are linear in."""
+        weights = self.weights if scale is None else self._weights(self.mask * scale[:, None])
         if self._kernels(jet.channels) is None:
-            basis = self.plain(jet, self.knots)
-            channels = basis.sums(weights, bias)
+            plain = self.plain(jet, self.knots)
+            channels, basis = plain.sums(weights, bias), plain.detached()
         else:
             given = (jet.channels, self.tied(weights), bias, self.knots, self, jet.needs, jet.d)
             channels, basis = cast(Any, EdgeSums.apply(*given))
@@ -184,7 +183,7 @@ class SplineEdges(nn.Module):
             places = positions(knots, knots, k)
             arrays |= {"breaks": places[:, k : k + grid + 1].contiguous(), "pieces": general_pieces(places, k)}
         if self.config.base not in ("zero", "silu"):
-            place = place_on(positions(jet.channels[0], knots, k), grid)
+            place = place_on(self._wrap(positions(jet.channels[0], knots, k)), grid)
             base = self.base.jet(place.inside * (2 / grid) - 1, jet.orders - 1 + adjoint)
             arrays["base"] = torch.stack(list(base))
         counts = {

@@ -88,13 +88,15 @@ def _compile(compiler: str, dtype: torch.dtype, path: Path) -> bool:
     """Compile into a file of another name first: several processes may be at it."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         fresh = Path(folder) / "kernels.so"
+        messages = []
         for options in OPTIONS:
             command = [compiler, *FLAGS, *options, f"-DREAL={REALS[dtype]}", str(_source()), "-o", str(fresh)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode == 0:
                 fresh.replace(path)
                 return True
-    logger.warning("no compiled kernels, networks are slower: %s", done.stderr.strip())
+            messages.append(done.stderr.strip())
+    logger.warning("networks will be slower, as their kernels cannot be compiled: %s", messages[-1])
     return False
 
 

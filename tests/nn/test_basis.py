@@ -1,40 +1,40 @@
-"""The bilinear map of weights and basis, its adjoints, and the two ways to take each."""
+"""Jets of sums of edges: the kernels, tensor operations, and autograd through the values must agree."""
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from kansci.config import LayerConfig, Width
 from kansci.jets import LEVELS, Jet, orders_of
 from kansci.nn.basis import (
-    EdgeBasis,
+    Basis,
+    CompiledBasis,
+    PlainBasis,
     all_functions,
     compose,
-    compose_adjoint,
-    contract,
-    contract_adjoint,
     gather_weights,
     gathers,
     in_functions,
-    in_functions_after,
-    order_seeds,
-    outer,
-    source_adjoint,
-    weigh,
+    pairs_of,
 )
 from kansci.nn.edges import SplineEdges
 from kansci.solvers.system import gradients
-from tests.helpers import ALWAYS, NEVER, assert_same, gathering
+from tests.helpers import WAYS, assert_same, taking
 from tests.strategies import edges_and_points, jet_of, seeds
 
 every_level = pytest.mark.parametrize("needs", LEVELS)
-every_way = pytest.mark.parametrize("limit", [ALWAYS, NEVER])
+every_way = pytest.mark.parametrize("way", WAYS)
+ways = st.sampled_from(WAYS)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def edges_with(n_in: int = 2, n_out: int = 3, **options) -> SplineEdges:
+    return SplineEdges(LayerConfig(n_in, Width(n_out), **options), torch.Generator().manual_seed(0))
 
 
 @st.composite
@@ -46,8 +46,73 @@ def cases(draw: st.DrawFn) -> tuple[SplineEdges, Jet, Tensor]:
     return edges, sources, random(len(sources.channels), len(edges.coef), x.shape[1], seed=draw(seeds))
 
 
+def both(edges: SplineEdges, sources: Jet) -> tuple[CompiledBasis, PlainBasis]:
+    with torch.no_grad():
+        return edges.compiled(sources, edges.knots, adjoint=True), edges.plain(sources, edges.knots)
+
+
+def columns_of(basis: Basis, edges: SplineEdges, given_seeds: Tensor) -> Tensor:
+    """All columns, (subnode, in, functions, n)."""
+    n_out, n_in, n_coef = edges.coef.shape
+    splines = torch.full((n_out, n_in, n_coef, given_seeds.shape[2]), torch.nan, dtype=given_seeds.dtype)
+    base = None if edges.config.base == "zero" else torch.full_like(splines[:, :, 0], torch.nan)
+    basis.columns(given_seeds, splines, base)
+    whole = edges.untied(splines)
+    return whole if base is None else torch.cat([whole, base[:, :, None]], 2)
+
+
+def compare(edges: SplineEdges, sources: Jet, given_seeds: Tensor) -> None:
+    """Everything that a basis knows, by the kernels and by tensor operations."""
+    weights, bias = edges.weights.detach(), torch.linspace(-1, 1, len(edges.coef)).to(given_seeds)
+    compiled, plain = both(edges, sources)
+    for own, other in zip(compiled.sums(edges.tied(weights), bias), plain.sums(weights, bias), strict=True):
+        assert_same(own, other)
+    adjoint, squares = compiled.weight_adjoint(given_seeds), compiled.weight_squares(given_seeds)
+    assert_same(edges.untied(adjoint), plain.weight_adjoint(given_seeds))
+    assert_same(edges.untied(squares), plain.weight_squares(given_seeds))
+    assert_same(columns_of(compiled, edges, given_seeds), columns_of(plain, edges, given_seeds))
+
+
+@settings(max_examples=60)
+@given(cases())
+def test_kernels_and_tensor_operations_agree(case):
+    compare(*case)
+
+
+@settings(max_examples=10)
+@given(cases())
+def test_they_agree_in_single_precision(case):
+    edges, sources, given_seeds = case
+    compare(edges.float(), Jet(sources.channels.float(), sources.needs, sources.d), given_seeds.float())
+
+
+@every_level
+@pytest.mark.parametrize("n", [1, 31, 32, 33, 200])
+@pytest.mark.parametrize(("n_in", "n_out", "grid"), [(3, 7, 5), (2, 1, 40), (70, 1, 3)])
+def test_any_number_of_points_sources_and_intervals(needs, n, n_in, n_out, grid):
+    edges = edges_with(n_in, n_out, grid=grid)
+    sources = jet_of(1.2 * random(n_in, n, seed=1), needs)
+    compare(edges, sources, random(len(sources.channels), n_out, n, seed=2))
+
+
+@every_level
+def test_results_do_not_depend_on_the_number_of_threads(needs):
+    edges, sources = edges_with(2, 3), jet_of(random(2, 500), needs)
+    given_seeds, found = random(len(sources.channels), 3, 500, seed=1), []
+    for threads in (1, 2):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        basis, _ = both(edges, sources)
+        weights = edges.weights.detach()
+        found.append(
+            [basis.sums(weights), basis.source_adjoint(weights, given_seeds), basis.weight_adjoint(given_seeds)]
+        )
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
 def jets_by_autograd(edges: SplineEdges, sources: Jet) -> Tensor:
-    """Channels of the sums, with the derivatives of each edge by autograd through the plain forward."""
+    """Channels of the sums, with the derivatives of each edge by autograd through the values."""
     channels, d = sources.channels, sources.d
     sums = edges(channels[0])
     parts = [sums[None]]
@@ -66,78 +131,49 @@ def _slope(values: Tensor, inputs: Tensor) -> Tensor:
     return torch.autograd.grad(values.sum(), inputs, create_graph=True, materialize_grads=True)[0]
 
 
-def basis_of(edges: SplineEdges, sources: Jet) -> EdgeBasis:
-    return edges.basis(sources, adjoint=True)
-
-
-@given(cases())
-def test_both_ways_are_the_same(case):
-    edges, sources, given_seeds = case
-    basis, weights = basis_of(edges, sources), edges.weights.detach()
-    found = []
-    for limit in (ALWAYS, NEVER):
-        with gathering(limit):
-            assert gathers(len(weights), basis.n_functions) == (limit == ALWAYS)
-            sums = contract(weights, basis)
-            found.append((sums, source_adjoint(given_seeds, weights, basis), contract_adjoint(given_seeds, basis)))
-    for a, b in zip(*found, strict=True):
-        for own, other in zip(a, b, strict=True):
-            assert_same(own, other)
-
-
-@given(cases(), st.sampled_from([ALWAYS, NEVER]))
-def test_sums_are_products_of_weights_and_basis(case, limit):
-    edges, sources, _ = case
-    basis, weights = basis_of(edges, sources), edges.weights.detach()
-    with gathering(limit):
-        assert_same(contract(weights, basis), torch.einsum("op,cpn->con", weights.flatten(1), basis.dense))
-
-
-@given(cases(), st.sampled_from([ALWAYS, NEVER]))
-def test_values_and_adjoints_are_those_of_the_plain_forward(case, limit):
+@settings(max_examples=60)
+@given(cases(), ways)
+def test_jets_and_adjoints_are_those_of_autograd_through_the_values(case, way):
     edges, sources, given_seeds = case
     leaf = sources.channels.clone().requires_grad_()
     watched = Jet(leaf, sources.needs, sources.d)
     inputs = [leaf, edges.coef, *([edges.scale_base] if edges.scale_base.requires_grad else [])]
-    with gathering(limit):
+    with taking(way):
         found, _ = edges.sums(watched)
-        adjoints = torch.autograd.grad(found.channels, inputs, given_seeds)
-    plain = jets_by_autograd(edges, watched)
+        adjoints = torch.autograd.grad(found.channels, inputs, given_seeds, materialize_grads=True)
+        plain = jets_by_autograd(edges, watched)
+        expected = gradients((given_seeds * plain).sum(), inputs)
     assert_same(found.channels.detach(), plain.detach())
-    expected = gradients((given_seeds * plain).sum(), inputs)
     for own, other in zip(adjoints, expected, strict=True):
         assert_same(own, other)
 
 
-@given(cases(), st.sampled_from([ALWAYS, NEVER]), seeds)
-def test_the_adjoint_in_the_weights_is_the_one_of_a_linear_map(case, limit, seed):
-    edges, sources, given_seeds = case
-    basis, weights = basis_of(edges, sources), random(*edges.weights.shape, seed=seed)
-    with gathering(limit):
-        left = given_seeds * contract(weights, basis)
-        right = weights * contract_adjoint(given_seeds, basis)
-    assert_same(left.sum(), right.sum(), scale=left.abs().sum().item())
-
-
 @every_level
 @every_way
-def test_the_adjoint_in_the_sources_agrees_with_finite_differences(needs, limit):
-    edges = SplineEdges(LayerConfig(2, Width(3), grid=6, k=5), torch.Generator().manual_seed(0))
-    sources = jet_of(0.7 * random(2, 4), needs)
-    basis, weights, step = basis_of(edges, sources), edges.weights.detach(), 1e-6
-    given_seeds, direction = random(len(sources.channels), 3, 4, seed=1), random(*sources.channels.shape, seed=2)
-    with gathering(limit):
-        found = (source_adjoint(given_seeds, weights, basis) * direction).sum()
-        moved = [edges.basis(Jet(sources.channels + shift * direction, needs, 2)) for shift in (step, -step)]
-        ends = [(given_seeds * contract(weights, own)).sum() for own in moved]
-    assert_same(found, (ends[0] - ends[1]) / (2 * step), 1e-6)
+def test_adjoints_have_derivatives_of_their_own(needs, way):
+    """A second backward pass, through the first one."""
+    edges = edges_with(k=5)
+    bias = random(3, seed=3).requires_grad_()
+    leaf = jet_of(0.9 * random(2, 6), needs).channels.requires_grad_()
+    inputs, weight = [leaf, edges.coef, edges.scale_base, bias], random(3, seed=2)
+
+    def second() -> list[Tensor]:
+        sums = edges.sums(Jet(leaf, needs, 2), weight, bias)[0].channels
+        first = torch.autograd.grad(sums.sin().sum(), inputs, create_graph=True)
+        return list(torch.autograd.grad(torch.cat([own.flatten() for own in first]).square().sum(), inputs))
+
+    with taking(way):
+        found = second()
+    with taking("all functions"):
+        expected = second()
+    for own, other in zip(found, expected, strict=True):
+        assert_same(own, other)
 
 
 @every_way
-def test_only_the_adjoints_asked_for_are_taken(limit):
-    edges = SplineEdges(LayerConfig(2, Width(3)), torch.Generator().manual_seed(0))
-    sources = jet_of(random(2, 5), "laplacian")
-    with gathering(limit):
+def test_only_the_adjoints_asked_for_are_taken(way):
+    edges, sources = edges_with(), jet_of(random(2, 5), "laplacian")
+    with taking(way):
         (alone,) = torch.autograd.grad(edges.sums(sources)[0].channels.square().sum(), edges.coef)
         leaf = sources.channels.clone().requires_grad_()
         watched = Jet(leaf, "laplacian", 2)
@@ -148,23 +184,25 @@ def test_only_the_adjoints_asked_for_are_taken(limit):
         assert_same(channels, alone)
 
 
+@every_way
+def test_scale_and_bias_act_on_the_sums(way):
+    edges, sources, scale, bias = edges_with(), jet_of(random(2, 5), "hessian"), random(3), random(3, seed=1)
+    with taking(way):
+        plain, mapped = edges.sums(sources)[0], edges.sums(sources, scale, bias)[0]
+    assert_same(mapped.channels, plain.affine(scale, bias).channels)
+
+
+def test_the_kernels_are_used_where_they_apply():
+    edges, x = edges_with(), random(2, 5)
+    assert isinstance(edges.sums(Jet(x[None], "value", 2))[1], CompiledBasis)
+    kinds = []
+    torch.vmap(lambda own: kinds.append(edges.sums(Jet(own[None], "value", 2))[1]) or own)(x[None])
+    assert [type(kind) for kind in kinds] == [PlainBasis]
+
+
 def test_few_targets_and_fine_grids_are_gathered():
     cases = [(1, 9), (1, 8), (4, 33), (4, 9)]
     assert [gathers(n_out, n_functions) for n_out, n_functions in cases] == [True, False, True, False]
-
-
-@given(edges_and_points(), st.sampled_from([ALWAYS, NEVER]))
-def test_the_plain_forward_is_differentiable_in_both_ways(given_edges, limit):
-    edges, x = given_edges
-    x = x.requires_grad_()
-    plain = torch.einsum("oip,ipn->on", edges.effective_coef, edges.splines_at(x))
-    inputs, given_seeds = [edges.coef, x], random(*plain.shape)
-    edges.scale_base.requires_grad_(False).zero_()
-    with gathering(limit):
-        found = edges(x)
-    assert_same(found.detach(), plain.detach())
-    for own, other in zip(*(torch.autograd.grad(f, inputs, given_seeds) for f in (found, plain)), strict=True):
-        assert_same(own, other)
 
 
 NUMBERS = torch.tensor([[[0, 2, 4], [1, 3, 0]], [[3, 3, 1], [4, 4, 2]]])  # 2 of 5 functions, 2 sources, 3 points
@@ -178,13 +216,6 @@ def test_functions_alive_stand_at_their_numbers():
         expected[source, NUMBERS[source, alive, point], point] = values[source, alive, point]
     assert torch.equal(found, expected)
     assert torch.equal(found.flatten(1).gather(1, in_functions(NUMBERS)), values.flatten(1))
-
-
-def test_functions_that_follow_each_other_need_no_numbers():
-    first = torch.tensor([[0, 2, 4], [1, 3, 0]])
-    numbers = first[:, None] + torch.arange(3)[:, None]
-    assert torch.equal(in_functions_after(first, 3), in_functions(numbers))
-    assert in_functions_after(first[:, :0], 3).shape == (2, 0)
 
 
 def test_weights_are_gathered_by_their_numbers():
@@ -201,11 +232,6 @@ def waves(y: Tensor, orders: int) -> Tensor:
     return torch.stack([frequency**m * (frequency * y[:, None] + m * torch.pi / 2).sin() for m in range(orders)], 1)
 
 
-def basis_with(sources: Jet, derivatives: Tensor, within: Tensor) -> EdgeBasis:
-    numbers = torch.arange(3)[:, None].expand(len(within), 3, within.shape[1])
-    return EdgeBasis(sources, torch.ones(len(within), 1).double(), numbers, within, derivatives, 3)
-
-
 @every_level
 def test_compositions_are_those_of_jets(needs):
     sources, within = jet_of(random(2, 4), needs), torch.tensor([[1, 0, 1, 1], [0, 1, 1, 0]]).double()
@@ -218,42 +244,15 @@ def test_compositions_are_those_of_jets(needs):
 
 
 @every_level
-def test_the_adjoint_of_compositions_agrees_with_autograd(needs):
-    sources = jet_of(random(2, 4), needs)
-    seeded = random(len(sources.channels), 2, 3, 4, seed=1)
-    leaf = sources.channels.clone().requires_grad_()
-    total = torch.zeros((), dtype=torch.float64)
-    for source in range(2):
-        each = Jet(leaf, needs, 2).select([source] * 3)
-        total = total + (seeded[:, source] * each.apply(waves(leaf[0], orders_of(needs))[source]).channels).sum()
-    basis = basis_with(sources, waves(sources.channels[0], orders_of(needs) + 1), torch.ones(2, 4).double())
-    assert_same(compose_adjoint(basis, basis.derivatives, seeded), torch.autograd.grad(total, leaf)[0])
+def test_what_has_no_second_derivatives_has_no_pairs(needs):
+    assert (len(pairs_of(needs, 2)) > 0) == (orders_of(needs) == 3)
 
 
 @every_level
-def test_seeds_of_the_orders_are_what_derivatives_of_edges_are_weighted_with(needs):
-    """<seeds, sum_i phi_i(y_i)> is linear in phi, phi' and phi''."""
-    within = torch.tensor([[1, 0, 1, 1], [0, 1, 1, 0]]).double()
-    sources = jet_of(random(2, 4), needs)
-    seeded = random(len(sources.channels), 3, 4, seed=1)
-    basis = basis_with(sources, random(2, orders_of(needs), 3, 4, seed=2), within)
-    orders = order_seeds(seeded, basis)
-    assert len(orders) == orders_of(needs)
-    composed = compose(sources, within, basis.derivatives)
-    assert_same(weigh(orders, basis.derivatives), torch.einsum("con,cian->oian", seeded, composed))
-    assert torch.equal(orders[0], seeded[0][:, None])
-
-
-def test_weighing_and_outer_products_are_sums():
-    a, y = random(4, 3, 5), random(4, 2, 5, seed=1)
-    assert_same(outer(a, y), torch.einsum("con,cin->oin", a, y))
-    derivatives, own = random(2, 4, 6, 5), random(4, 3, 2, 5, seed=1)
-    assert_same(weigh(list(own), derivatives), torch.einsum("qoin,iqan->oian", own, derivatives))
-
-
-@every_level
-def test_memory_is_counted(needs):
-    edges = SplineEdges(LayerConfig(2, Width(3)), torch.Generator().manual_seed(0))
-    basis = basis_of(edges, jet_of(random(2, 5), needs))
-    held = [basis.sources.channels, basis.splines, basis.derivatives, basis.dense]
-    assert basis.nbytes == sum(tensor.nbytes for tensor in held)
+@every_way
+def test_memory_is_about_what_tensors_hold(needs, way):
+    with taking(way):
+        _, basis = edges_with(n_in=20).sums(jet_of(random(20, 500), needs))
+    assert isinstance(basis, PlainBasis | CompiledBasis)
+    held = [own for own in vars(basis).values() if isinstance(own, Tensor)]
+    assert sum(own.nbytes for own in held) <= basis.nbytes < 9 * sum(own.nbytes for own in held)

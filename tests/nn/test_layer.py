@@ -91,8 +91,8 @@ def test_the_value_of_a_jet_is_the_forward_pass(model, needs):
         needs = "gradient"
     jet = Jet.lift(x, needs)
     assert_same(layer.jet(jet).channels[0], layer(x.T))
-    sums, basis = layer.sums(jet)
-    assert_same(layer.combine(sums).channels, layer.jet(jet).channels)
+    subnodes, basis = layer.subnodes(jet)
+    assert_same(layer.multiply(subnodes).channels, layer.jet(jet).channels)
     assert (basis is None) == (layer.splines is None)
 
 

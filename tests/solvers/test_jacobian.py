@@ -13,12 +13,11 @@ from kansci.config import LayerConfig, ModelConfig, Width
 from kansci.jets import LEVELS, Jet, jet
 from kansci.nn.baselines import MLP
 from kansci.nn.multkan import MultKAN
-from kansci.solvers import jacobian
 from kansci.solvers.residual import Residual
 from kansci.solvers.system import Block, System
 from kansci.solvers.unknowns import Unknowns
 from kansci.symbolic.kanpiler import auxiliary_features
-from tests.helpers import ALWAYS, NEVER, assert_same, gathering
+from tests.helpers import WAYS, assert_same, taking
 from tests.solvers.systems import dense, jacobian_of, make, mixture, start
 from tests.strategies import models, points, seeds
 
@@ -75,10 +74,10 @@ def check_products(block: Block) -> None:
 
 @quiet_vmap
 @settings(max_examples=40)
-@given(models(smooth), st.sampled_from(LEVELS), st.sampled_from([ALWAYS, NEVER]), seeds)
-def test_any_model_and_level(model, needs, limit, seed):
+@given(models(smooth), st.sampled_from(LEVELS), st.sampled_from(WAYS), seeds)
+def test_any_model_and_level(model, needs, way, seed):
     weight = torch.rand(4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    with gathering(limit):
+    with taking(way):
         check(make([Residual(mixture, points(model, 4, seed), needs=needs, weight=weight)], model))
 
 
@@ -160,15 +159,6 @@ def test_masks_and_scales_are_factors():
             splines.mask.uniform_(0.5, 1.5, generator=generator)
             splines.scale_spline.uniform_(-2, -1, generator=generator)
     check(make([Residual(mixture, points(model, 5), needs="hessian")], model))
-
-
-@pytest.mark.parametrize("limit", [1, 100])
-def test_squares_are_summed_few_points_at_a_time(limit, monkeypatch):
-    monkeypatch.setattr(jacobian, "SQUARES", limit)
-    model = MultKAN([2, [1, 1], 1])
-    system = make([Residual(mixture, points(model, 7), needs="laplacian")], model)
-    (block,) = system.jacobian(start(system))
-    assert_same(block.squares(), dense(block).square().sum((1, 2)))
 
 
 def test_several_terms_with_targets():

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kansci.jets import Jet
-from kansci.nn.basis import EdgeBasis
+from kansci.nn.basis import CompiledBasis
 from kansci.nn.multkan import MultKAN
 from kansci.solvers import normal
 from kansci.solvers.least_squares import Control, levenberg_marquardt
 from kansci.solvers.normal import LEAST_FLOOR, MOST_FLOOR, Linearization, Pinned, add_gram, conjugate_gradients
 from kansci.solvers.residual import Residual
-from kansci.solvers.system import Block, Evaluation, System
+from kansci.solvers.system import Evaluation, FactoredBlock, System
 from tests.helpers import assert_same
 from tests.solvers.systems import jacobian_of, make, mixture
 from tests.strategies import points, seeds
@@ -64,8 +64,8 @@ class Counted(System):
 
     held: list[list[int]] = field(default_factory=list)
 
-    def jacobian(self, at: Evaluation) -> Iterator[Block]:
-        references: list[weakref.ref[Block]] = []
+    def jacobian(self, at: Evaluation) -> Iterator[FactoredBlock]:
+        references: list[weakref.ref[FactoredBlock]] = []
         self.held.append([])
         for block in super().jacobian(at):
             references.append(weakref.ref(block))
@@ -158,7 +158,7 @@ def test_blocks_are_kept_if_there_is_memory(memory, calls):
     assert len(system.held) == calls
     if memory == NONE:
         assert max(max(own) for own in system.held) <= 3
-    else:
+    elif memory == BLOCKS_ONLY:
         assert system.held == [[1, 2, 3, 4, 5, 6]]
     assert torch.equal(first, second)
 
@@ -171,14 +171,14 @@ def test_memory_is_about_what_blocks_hold():
         assert 0.5 * sum(held.values()) < block.nbytes < 2 * sum(held.values())
 
 
-def tensors_of(block: Block) -> Iterator[Tensor]:
+def tensors_of(block: FactoredBlock) -> Iterator[Tensor]:
     for _, sets in block.columns:
         for factors in sets:
             for factor in factors:
                 for value in vars(factor).values():
                     if isinstance(value, Tensor):
                         yield value
-                    elif isinstance(value, EdgeBasis):
+                    elif isinstance(value, CompiledBasis):
                         yield from (own for own in vars(value).values() if isinstance(own, Tensor))
 
 
@@ -223,6 +223,6 @@ def test_grams_are_added_by_panels(size, n, seed):
     columns, before = random(size, n, seed=seed), random(size, size, seed=seed + 1)
     total = before.clone()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(normal, "COLUMNS", 5)
+        patch.setattr(normal, "LEAST_PANEL", 5)
         add_gram(total, columns)
     assert_same((total - before).tril(), (columns @ columns.T).tril())

@@ -256,7 +256,7 @@ def test_a_layer_of_constants_can_be_adapted(dtype):
     with torch.no_grad():
         splines_of(model).coef.fill_(0.3)
     x = points(model, 100)
-    assert_same(adapt_grid(model, x * 0.5)(x).detach(), model(x).detach())
+    assert_same(adapt_grid(model, x * 0.5)(x).detach(), model(x).detach(), 300 * torch.finfo(dtype).eps)
 
 
 def test_move_knots_reports_its_error_and_changes_the_layer_in_place():
