@@ -210,12 +210,13 @@ class EdgeSums(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Adjoints of the sources, of the weights and of the bias."""
         seeds, wanted = gradients[0], ctx.needs_input_grad[:3]
+        _, weights, *_ = ctx.saved_tensors  # which also refuses tensors that were changed in place
         if seeds is None:
             return (None,) * 7
         if torch.is_grad_enabled():
             return *_plain_adjoints(ctx, seeds, wanted), *(None,) * 4
         found = (
-            ctx.basis.source_adjoint(ctx.saved_tensors[1], seeds) if wanted[0] else None,
+            ctx.basis.source_adjoint(weights, seeds) if wanted[0] else None,
             ctx.basis.weight_adjoint(seeds) if wanted[1] else None,
             seeds[0].sum(1) if wanted[2] else None,
         )

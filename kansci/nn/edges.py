@@ -136,7 +136,7 @@ class SplineEdges(nn.Module):
     ) -> tuple[Jet, Basis]:
         """scale * sums + bias as jets, and what the sums are linear in."""
         weights = self.weights if scale is None else self._weights(self.mask * scale[:, None])
-        if self._kernels(jet.channels) is None:
+        if self._library(jet.channels, weights, bias) is None:
             plain = self.plain(jet, self.knots)
             channels, basis = plain.sums(weights, bias), plain.detached()
         else:
@@ -144,13 +144,14 @@ class SplineEdges(nn.Module):
             channels, basis = cast(Any, EdgeSums.apply(*given))
         return Jet(channels, jet.needs, jet.d), basis
 
-    def _kernels(self, channels: Tensor) -> Kernels | None:
-        """The kernels, where they apply: to numbers that are there, on the CPU."""
-        if channels.device.type != "cpu" or self.knots.requires_grad or torch.compiler.is_compiling():
+    def _library(self, channels: Tensor, *others: Tensor | None) -> Kernels | None:
+        """The kernels, where they apply: to numbers that are there, in the memory of the CPU, all of one dtype."""
+        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
             return None
-        if torch._C._are_functorch_transforms_active():
+        if self.knots.requires_grad or not all(map(_is_plain, (channels, self.knots, *others))):
             return None
-        return kernels(channels.dtype)
+        same = all(own is None or own.dtype == channels.dtype for own in (self.knots, *others))
+        return kernels(channels.dtype) if same else None
 
     @torch.no_grad()
     def edge_values(self, x: Float[Tensor, "in n"], weights: Tensor | None = None) -> Float[Tensor, "subnode in n"]:
@@ -277,6 +278,10 @@ class SplineEdges(nn.Module):
         periodic = torch.zeros(self.config.n_in, 1, dtype=torch.bool, device=self.knots.device)
         periodic[list(self.config.periodic)] = True
         return periodic
+
+
+def _is_plain(tensor: Tensor | None) -> bool:
+    return tensor is None or (tensor.device.type == "cpu" and type(tensor) in (Tensor, nn.Parameter))
 
 
 class SymbolGroup(NamedTuple):

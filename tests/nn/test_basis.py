@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 
 from kansci.config import LayerConfig, Width
 from kansci.jets import LEVELS, Jet, orders_of
@@ -198,6 +199,22 @@ def test_the_kernels_are_used_where_they_apply():
     kinds = []
     torch.vmap(lambda own: kinds.append(edges.sums(Jet(own[None], "value", 2))[1]) or own)(x[None])
     assert [type(kind) for kind in kinds] == [PlainBasis]
+
+
+def test_tensors_of_several_kinds_are_left_to_torch():
+    with pytest.raises(RuntimeError, match="expected scalar type Float but found Double"):
+        edges_with().float().sums(Jet(random(1, 2, 5), "value", 2))
+    edges = edges_with()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        assert isinstance(edges.sums(Jet(torch.rand(1, 2, 5).double(), "value", 2))[1], PlainBasis)
+
+
+def test_sources_changed_in_place_are_refused():
+    edges, x = edges_with(), random(1, 2, 5)
+    sums, _ = edges.sums(Jet(x, "value", 2))
+    x += 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        sums.channels.sum().backward()
 
 
 def test_few_targets_and_fine_grids_are_gathered():
