@@ -3,17 +3,18 @@
 The sums of a layer are s_co = sum_ip w_oip b_cip, with b_ci the jets of the B-splines and of the base function at
 source i, of which k + 2 are alive at a point. There are two kinds of basis, which know the same things: one of plain
 tensor operations, that autograd, torch.func and compilers can take apart, on any device, and one that leaves
-everything to the kernels. Sources are in units of the grid.
+everything to the kernels.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from kansci.jets import Jet, second_pairs
 from kansci.nn.kernels import Edges, Kernels
@@ -119,7 +120,7 @@ class PlainBasis:
         found = torch.einsum("cn,cian->ian", seeds[:, number], self.values)
         return all_functions(found, in_functions(self.numbers), self.n_functions)
 
-    @property
+    @cached_property
     def _dense(self) -> Float[Tensor, "channels in functions n"]:
         return all_functions(self.values, in_functions(self.numbers), self.n_functions)
 
@@ -210,27 +211,43 @@ class EdgeSums(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Adjoints of the sources, of the weights and of the bias."""
         seeds, wanted = gradients[0], ctx.needs_input_grad[:3]
-        _, weights, *_ = ctx.saved_tensors  # which also refuses tensors that were changed in place
+        saved = ctx.saved_tensors  # which also refuses tensors that were changed in place
         if seeds is None:
             return (None,) * 7
-        if torch.is_grad_enabled():
-            return *_plain_adjoints(ctx, seeds, wanted), *(None,) * 4
+        if torch.is_grad_enabled() or is_watched() or not torch._C._has_storage(seeds):
+            return *_plain_adjoints(ctx.others, saved, seeds, wanted), *(None,) * 4
         found = (
-            ctx.basis.source_adjoint(weights, seeds) if wanted[0] else None,
+            ctx.basis.source_adjoint(saved[1], seeds) if wanted[0] else None,
             ctx.basis.weight_adjoint(seeds) if wanted[1] else None,
             seeds[0].sum(1) if wanted[2] else None,
         )
         return *found, *(None,) * 4
 
 
-def _plain_adjoints(ctx: Any, seeds: Tensor, wanted: Sequence[bool]) -> list[Tensor | None]:
-    """The adjoints as differentiable functions of sources, weights, bias and seeds."""
-    channels, weights, bias, knots = ctx.saved_tensors
-    edges, needs, d = ctx.others
-    sums = edges.plain(Jet(channels, needs, d), knots).sums(weights, bias)
-    inputs = [own for own, used in zip((channels, weights, bias), wanted, strict=True) if used]
-    found = iter(torch.autograd.grad(sums, inputs, seeds, create_graph=True, allow_unused=True))
+def _plain_adjoints(others: Any, saved: Any, seeds: Tensor, wanted: Sequence[bool]) -> list[Tensor | None]:
+    """The adjoints as functions of sources, weights and seeds that are differentiable if gradients are enabled."""
+    channels, weights, bias, knots = saved
+    edges, needs, d = others
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        sums = edges.plain(Jet(channels, needs, d), knots).sums(weights, bias)
+        inputs = [own for own, used in zip((channels, weights, bias), wanted, strict=True) if used]
+        found = iter(torch.autograd.grad(sums, inputs, seeds, create_graph=create_graph, allow_unused=True))
     return [next(found) if used else None for used in wanted]
+
+
+def is_watched() -> bool:
+    """Whether something follows tensor operations and cannot look into kernels.
+
+    That is a compiler, a tracer, a transform of torch.func, or forward-mode differentiation.
+    """
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._get_tracing_state() is not None
+        or forward_ad._current_level >= 0
+    )
 
 
 def _by_source(weights: Float[Tensor, "subnode in functions"]) -> Float[Tensor, "in subnode functions"]:

@@ -29,6 +29,7 @@ from kansci.nn.basis import (
     compose,
     gather_weights,
     in_functions,
+    is_watched,
     pairs_of,
 )
 from kansci.nn.kernels import Kernels, kernels
@@ -146,12 +147,14 @@ class SplineEdges(nn.Module):
 
     def _library(self, channels: Tensor, *others: Tensor | None) -> Kernels | None:
         """The kernels, where they apply: to numbers that are there, in the memory of the CPU, all of one dtype."""
-        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        tensors = [channels, self.knots, *(own for own in others if own is not None)]
+        if is_watched() or self.knots.requires_grad or not all(map(_is_plain, tensors)):
             return None
-        if self.knots.requires_grad or not all(map(_is_plain, (channels, self.knots, *others))):
+        if any(own.dtype != channels.dtype for own in tensors):
             return None
-        same = all(own is None or own.dtype == channels.dtype for own in (self.knots, *others))
-        return kernels(channels.dtype) if same else None
+        # Powers of short intervals leave the range of single precision.
+        fits = self.config.uniform or self.config.k <= 5 or channels.dtype == torch.float64
+        return kernels(channels.dtype) if fits else None
 
     @torch.no_grad()
     def edge_values(self, x: Float[Tensor, "in n"], weights: Tensor | None = None) -> Float[Tensor, "subnode in n"]:
@@ -175,7 +178,7 @@ class SplineEdges(nn.Module):
     def compiled(self, jet: Jet, knots: Float[Tensor, "in t"], *, adjoint: bool) -> CompiledBasis:
         """The same by the kernels; with one more derivative for adjoints."""
         k, grid, dtype = self.config.k, self.config.grid, jet.channels.dtype
-        arrays = {"jets": jet.channels, "knots": knots.contiguous(), "pair": pairs_of(jet.needs, jet.d)}
+        arrays = {"jets": jet.channels.detach(), "knots": knots.contiguous(), "pair": pairs_of(jet.needs, jet.d)}
         if self.config.periodic:
             arrays["period"] = self._is_periodic[:, 0].long()
         if self.config.uniform:
@@ -280,8 +283,8 @@ class SplineEdges(nn.Module):
         return periodic
 
 
-def _is_plain(tensor: Tensor | None) -> bool:
-    return tensor is None or (tensor.device.type == "cpu" and type(tensor) in (Tensor, nn.Parameter))
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu" and type(tensor) in (Tensor, nn.Parameter) and not tensor.is_neg()
 
 
 class SymbolGroup(NamedTuple):

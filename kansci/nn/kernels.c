@@ -139,12 +139,15 @@ static Index interval_of(const REAL *breaks, Index grid, REAL position) {
     return low;
 }
 
-/* Where points stand: on the grid, how far outside, in which interval and how far from its middle. A NaN is outside. */
+/* Where points stand: on the grid, how far outside, in which interval and how far from its middle. */
 INLINE int place(const Edges *e, Index i, Source *at, Row *inside, Row *outside, Row *v) {
     REAL top = (REAL)e->grid;
     int32_t last = (int32_t)e->grid - 1;
     int any = 0;
-    if (e->period && e->period[i]) EACH_POINT at->y->s[s] -= top * __builtin_floor(at->y->s[s] / top);
+    if (e->period && e->period[i]) EACH_POINT {
+        REAL rest = (REAL)__builtin_fmod(at->y->s[s], top);
+        at->y->s[s] = rest < 0 ? rest + top : rest;
+    }
     EACH_POINT {
         REAL position = at->y->s[s];
         inside->s[s] = position > 0 ? (position < top ? position : top) : 0;
@@ -163,6 +166,7 @@ INLINE int place(const Edges *e, Index i, Source *at, Row *inside, Row *outside,
         at->first[s] = interval < last ? interval : last;
         v->s[s] = inside->s[s] - (REAL)at->first[s] - (REAL)0.5;
     }
+    if (any) EACH_POINT if (outside->s[s] != outside->s[s]) v->s[s] = inside->s[s] = outside->s[s];
     return any;
 }
 
@@ -452,7 +456,7 @@ INLINE void columns_of_tile(
         for (Index o = 0; o < e->targets; o++) {
             Row own[3];
             order_seeds(e, orders, o, packed, &at, own);
-            REAL *to = splines + (o * e->sources + i) * e->splines * n + start;
+            REAL *to = splines ? splines + (o * e->sources + i) * e->splines * n + start : NULL;
             if (splines && !at.dense)
                 for (Index f = 0; f < e->splines; f++) memset(to + f * n, 0, count * sizeof(REAL));
             for (Index row = 0; row < at.rows; row++) {

@@ -9,9 +9,12 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -48,73 +51,117 @@ class Kernels:
     """The kernels for one dtype.
 
     Attributes:
+        dtype: of all tensors that they take.
         tile: points that are handled together.
     """
 
     def __init__(self, path: Path, dtype: torch.dtype) -> None:
         """Load a compiled library."""
         self._library = ctypes.CDLL(str(path))
+        self.dtype = dtype
         self.tile = TILE_BYTES // dtype.itemsize
 
     def run(self, name: str, edges: Edges, *arguments: Tensor | int | None) -> None:
-        """Call a kernel; tensors must be contiguous.
+        """Call a kernel.
 
         Raises:
+            ValueError: a tensor is not contiguous, or of another dtype.
             MemoryError: there is no room for its workspace.
         """
-        given = [own.data_ptr() if isinstance(own, Tensor) else own for own in arguments]
-        counts_or_addresses = [own if own is None else ctypes.c_int64(own) for own in given]
-        if getattr(self._library, name)(ctypes.byref(edges), torch.get_num_threads(), *counts_or_addresses):
+        given = [own if own is None else ctypes.c_int64(self._number(own)) for own in arguments]
+        if getattr(self._library, name)(ctypes.byref(edges), torch.get_num_threads(), *given):
             raise MemoryError(f"no memory for the workspace of {name}")
+
+    def _number(self, argument: Tensor | int) -> int:
+        if isinstance(argument, int):
+            return argument
+        if argument.dtype != self.dtype or not argument.is_contiguous():
+            raise ValueError(f"expected contiguous {self.dtype}, got {argument.dtype} with strides {argument.stride()}")
+        return argument.data_ptr()
 
 
 @cache
 def kernels(dtype: torch.dtype) -> Kernels | None:
     """The kernels for a dtype, or None where they cannot be had."""
-    compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None or dtype not in REALS or os.environ.get("KANSCI_KERNELS") == "off":
+    if dtype not in REALS or os.environ.get("KANSCI_KERNELS") == "off":
         return None
-    path = _cache() / f"kernels-{_fingerprint(compiler, dtype)}.so"
-    if not path.exists() and not _compile(compiler, dtype, path):
+    try:
+        compiler = _compiler()
+        if compiler is None:
+            logger.info("networks are slower without kernels, for which there is no C compiler")
+            return None
+        return _load(compiler, dtype)
+    except OSError as error:
+        logger.warning("networks are slower without kernels, which could not be built: %s", error)
         return None
-    return Kernels(path, dtype)
+
+
+def _compiler() -> list[str] | None:
+    """$CC with its arguments, or the first of the usual names that there is."""
+    if sys.platform == "darwin" and subprocess.run(["xcode-select", "-p"], capture_output=True, check=False).returncode:
+        return None  # the command named cc would open a window
+    for command in (os.environ.get("CC", ""), "cc", "gcc", "clang"):
+        program, *arguments = shlex.split(command) or [""]
+        path = shutil.which(program)
+        if path is not None:
+            return [path, *arguments]
+    return None
+
+
+def _load(compiler: list[str], dtype: torch.dtype) -> Kernels:
+    """From the cache, or else compiled anew, in a folder of its own first: several processes may be at it."""
+    name = f"kernels-{_fingerprint(compiler, dtype)}.so"
+    cache = _cache()
+    if cache is not None and (cache / name).exists():
+        with suppress(OSError):
+            return Kernels(cache / name, dtype)
+    with _new_folder(cache) as folder:
+        fresh = Path(folder) / name
+        _compile(compiler, dtype, fresh)
+        found = Kernels(fresh, dtype)
+        if cache is not None:
+            with suppress(OSError):
+                fresh.replace(cache / name)
+        return found
+
+
+def _new_folder(parent: Path | None) -> tempfile.TemporaryDirectory[str]:
+    if parent is not None:
+        with suppress(OSError):
+            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True)
+    return tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+
+
+def _compile(compiler: list[str], dtype: torch.dtype, path: Path) -> None:
+    messages = []
+    for options in OPTIONS:
+        command = [*compiler, *FLAGS, *options, f"-DREAL={REALS[dtype]}", str(_source()), "-o", str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        if done.returncode == 0:
+            return
+        messages.append(done.stderr.strip())
+    raise OSError(messages[-1])
 
 
 def _source() -> Path:
     return Path(str(files("kansci.nn") / "kernels.c"))
 
 
-def _compile(compiler: str, dtype: torch.dtype, path: Path) -> bool:
-    """Compile into a file of another name first: several processes may be at it."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        fresh = Path(folder) / "kernels.so"
-        messages = []
-        for options in OPTIONS:
-            command = [compiler, *FLAGS, *options, f"-DREAL={REALS[dtype]}", str(_source()), "-o", str(fresh)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                fresh.replace(path)
-                return True
-            messages.append(done.stderr.strip())
-    logger.warning("networks will be slower, as their kernels cannot be compiled: %s", messages[-1])
-    return False
-
-
-def _fingerprint(compiler: str, dtype: torch.dtype) -> str:
+def _fingerprint(compiler: list[str], dtype: torch.dtype) -> str:
     """What the compiled library depends on; home directories may be shared by machines."""
     processor = Path("/proc/cpuinfo")
-    known = [line for line in processor.read_text().splitlines() if "flags" in line][:1] if processor.exists() else []
-    parts = [_source().read_text(), compiler, REALS[dtype], *FLAGS, platform.machine(), platform.processor(), *known]
+    lines = processor.read_text(errors="replace").splitlines() if processor.exists() else []
+    features = [line for line in lines if line.lower().startswith(("flags", "features"))][:1]
+    changed = Path(compiler[0]).resolve().stat().st_mtime_ns
+    machine = [platform.machine(), platform.processor(), *features]
+    parts = [_source().read_text(), *compiler, str(changed), REALS[dtype], *FLAGS, str(OPTIONS), *machine]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _cache() -> Path:
-    """A folder of the user, or of this process alone."""
+def _cache() -> Path | None:
+    """A folder of the user, who need not have one."""
     try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kansci"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
-    except (OSError, RuntimeError):
-        pass
-    return Path(tempfile.mkdtemp(prefix="kansci-"))
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kansci"
+    except RuntimeError:
+        return None

@@ -178,7 +178,7 @@ class MultKAN(nn.Module):
             x: points, with any leading dimensions.
 
         Returns:
-            The values, by plain differentiable operations: autograd, torch.func and compilers apply to them.
+            The values, differentiable any number of times; autograd, torch.func and compilers apply to them.
 
         Raises:
             ShapeError: the last dimension is not d.

@@ -38,7 +38,7 @@ class Factor(Protocol):
         ...
 
     def write(self, out: Float[Tensor, "size n"], component: int) -> None:
-        """Put one component's columns into their places in zeros."""
+        """Overwrite all of its columns with those of one component."""
         ...
 
     def apply(self, vector: Float[Tensor, "size"]) -> Float[Tensor, "r n"]:

@@ -1,11 +1,16 @@
 """Jets of sums of edges: the kernels, tensor operations, and autograd through the values must agree."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
+from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils.checkpoint import checkpoint
 
 from kansci.config import LayerConfig, Width
 from kansci.jets import LEVELS, Jet, orders_of
@@ -22,6 +27,7 @@ from kansci.nn.basis import (
 )
 from kansci.nn.edges import SplineEdges
 from kansci.solvers.system import gradients
+from kansci.splines import extend_grid
 from tests.helpers import WAYS, assert_same, taking
 from tests.strategies import edges_and_points, jet_of, seeds
 
@@ -199,6 +205,55 @@ def test_the_kernels_are_used_where_they_apply():
     kinds = []
     torch.vmap(lambda own: kinds.append(edges.sums(Jet(own[None], "value", 2))[1]) or own)(x[None])
     assert [type(kind) for kind in kinds] == [PlainBasis]
+
+
+def test_what_follows_tensor_operations_gets_them():
+    """Tracers, forward mode and batches of adjoints cannot look into kernels."""
+    edges, x = edges_with(), random(2, 6)
+    traced = make_fx(edges)(x)
+    moved = x + 0.1
+    assert_same(traced(moved).detach(), edges(moved).detach())
+    tangent = random(2, 6, seed=1)
+    with forward_ad.dual_level():
+        slope = forward_ad.unpack_dual(edges(forward_ad.make_dual(x, tangent))).tangent
+    assert slope is not None
+    assert_same(slope.detach(), torch.func.jvp(edges, (x,), (tangent,))[1].detach())
+    leaf = x.clone().requires_grad_()
+    sums, adjoints = edges(leaf), random(4, 3, 6, seed=2)
+    expected = torch.stack([torch.autograd.grad(sums, leaf, own, retain_graph=True)[0] for own in adjoints])
+    assert_same(torch.autograd.grad(sums, leaf, adjoints, is_grads_batched=True, retain_graph=True)[0], expected)
+    batched = torch.vmap(lambda own: torch.autograd.grad(sums, leaf, own, retain_graph=True)[0])(adjoints)
+    assert_same(batched, expected)
+
+
+def test_checkpoints_have_derivatives_of_all_orders():
+    edges, leaf = edges_with(), random(2, 6).requires_grad_()
+
+    def second(call: Callable[[Tensor], Tensor]) -> Tensor:
+        (slope,) = torch.autograd.grad(call(leaf).sin().sum(), leaf, create_graph=True)
+        return torch.autograd.grad(slope.square().sum(), leaf)[0]
+
+    assert_same(second(lambda x: checkpoint(edges, x, use_reentrant=False)), second(edges))
+
+
+def test_a_negated_view_is_read_with_its_sign():
+    edges, x = edges_with(n_in=1), torch.tensor([[0.5 + 0.3j]], dtype=torch.complex128).conj().imag
+    assert x.is_neg()
+    assert_same(edges(x).detach(), edges(x.clone()).detach())
+
+
+@every_level
+def test_kept_bases_hold_no_graph(needs):
+    leaf = jet_of(random(2, 6), needs).channels.requires_grad_()
+    _, basis = edges_with().sums(Jet(leaf * 1, needs, 2))
+    assert not any(own.requires_grad for own in vars(basis)["_arrays"].values())
+
+
+def test_powers_that_single_precision_cannot_hold_are_left_to_torch():
+    edges, x = edges_with(uniform=False, k=7, grid=3).float(), torch.rand(2, 20) * 2 - 1
+    breaks = torch.tensor([[-1.0, -0.5, -0.5 + 1e-6, 1.0]] * 2)
+    edges.knots = extend_grid(breaks, 7)
+    assert edges(x).isfinite().all()
 
 
 def test_tensors_of_several_kinds_are_left_to_torch():

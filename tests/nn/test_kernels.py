@@ -1,6 +1,7 @@
 """How the kernels are built, and what happens where they cannot be."""
 
 import logging
+import os
 import shutil
 import stat
 import subprocess
@@ -37,7 +38,7 @@ def fresh(unloaded, monkeypatch, tmp_path):
 def compiler(folder: Path, script: str) -> Path:
     """A program that is called as compiler."""
     path = folder / "compiler"
-    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.write_text(script)
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return path
 
@@ -67,40 +68,97 @@ def test_networks_do_without(unloaded, monkeypatch):
     assert_same(model.jet(x, "hessian").channels.detach(), expected)
 
 
-def test_without_a_compiler_there_are_none(unloaded, monkeypatch):
+def test_without_a_compiler_there_are_none(unloaded, monkeypatch, caplog):
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert kernels.kernels(torch.float64) is None
-
-
-def test_a_compiler_that_fails_is_told_about(fresh, monkeypatch, tmp_path, caplog):
-    monkeypatch.setenv("CC", str(compiler(tmp_path, "echo something is missing >&2; exit 1")))
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         assert kernels.kernels(torch.float64) is None
-    assert "networks will be slower, as their kernels cannot be compiled: something is missing" in caplog.text
+    assert "there is no C compiler" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("#!/bin/sh\necho something is missing >&2; exit 1", "something is missing"),
+        ("#!/bin/sh\nprintf '\\377 not text' >&2; exit 1", "not text"),
+        ("#!/bin/sh\nexit 0", "cannot open shared object"),
+        ("not a program", "Exec format error"),
+    ],
+)
+def test_a_compiler_that_fails_is_told_about(fresh, monkeypatch, tmp_path, caplog, script, reason):
+    monkeypatch.setenv("CC", str(compiler(tmp_path, script)))
+    for _ in range(2):
+        assert kernels.kernels(torch.float64) is None
+    assert "networks are slower without kernels, which could not be built" in caplog.text
+    assert reason in caplog.text
+    assert len(caplog.records) == 1
     assert list(fresh.iterdir()) == []
 
 
 @needs_compiler
 def test_options_that_a_compiler_does_not_know_are_left_out(fresh, monkeypatch, tmp_path):
-    known = 'case "$*" in *-fopenmp*|*native*) exit 1;; esac; exec cc "$@"'
-    monkeypatch.setenv("CC", str(compiler(tmp_path, known)))
+    known = '#!/bin/sh\ncase "$*" in *-fopenmp*|*native*|*-O3*-O3*) exit 1;; esac; exec cc "$@"'
+    monkeypatch.setenv("CC", f"{compiler(tmp_path, known)} -O1 -g")
     assert kernels.kernels(torch.float64) is not None
     assert torch.isfinite(MultKAN([2, 1])(torch.rand(100, 2, dtype=torch.float64))).all()
 
 
+def test_the_compiler_is_called_with_its_arguments(monkeypatch, tmp_path):
+    path = compiler(tmp_path, "")
+    monkeypatch.setenv("CC", f"{path} -pthread")
+    assert kernels._compiler() == [str(path), "-pthread"]
+
+
+@needs_compiler
+@pytest.mark.parametrize("damage", [b"", b"nothing that can be loaded"])
+def test_a_damaged_cache_is_mended(fresh, monkeypatch, damage):
+    monkeypatch.setattr(kernels, "FLAGS", ("-O0", *kernels.FLAGS[2:]))
+    assert kernels.kernels(torch.float64) is not None
+    (path,) = fresh.iterdir()
+    whole = path.read_bytes()
+    path.unlink()
+    path.write_bytes(damage)
+    kernels.kernels.cache_clear()
+    assert kernels.kernels(torch.float64) is not None
+    assert path.read_bytes()[:4] == whole[:4]
+    assert list(fresh.iterdir()) == [path]
+
+
 @needs_compiler
 def test_a_cache_that_cannot_be_written_is_not_needed(fresh, monkeypatch, tmp_path):
+    monkeypatch.setattr(kernels, "FLAGS", ("-O0", *kernels.FLAGS[2:]))
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert kernels.kernels(torch.float64) is not None
 
 
-def test_what_a_library_depends_on_is_in_its_name(monkeypatch):
-    names = {kernels._fingerprint("cc", dtype) for dtype in kernels.REALS}
-    names.add(kernels._fingerprint("clang", torch.float64))
-    monkeypatch.setattr(kernels, "FLAGS", (*kernels.FLAGS, "-O0"))
-    names.add(kernels._fingerprint("cc", torch.float64))
-    assert len(names) == 4
+@needs_compiler
+def test_a_cache_that_can_only_be_read_is_used(fresh, monkeypatch):
+    monkeypatch.setattr(kernels, "FLAGS", ("-O0", *kernels.FLAGS[2:]))
+    assert kernels.kernels(torch.float64) is not None
+    kernels.kernels.cache_clear()
+    monkeypatch.setattr(kernels, "_new_folder", lambda parent: pytest.fail("compiled again"))
+    assert kernels.kernels(torch.float64) is not None
+
+
+@needs_compiler
+def test_kernels_take_nothing_that_they_cannot_read(unloaded):
+    found = kernels.kernels(torch.float64)
+    assert found is not None
+    for wrong in (torch.zeros(2, dtype=torch.float32), torch.zeros(4, dtype=torch.float64)[::2]):
+        with pytest.raises(ValueError, match="expected contiguous"):
+            found.run("sums", kernels.Edges(), wrong)
+
+
+def test_what_a_library_depends_on_is_in_its_name(monkeypatch, tmp_path):
+    path = compiler(tmp_path, "")
+    names = {kernels._fingerprint([str(path)], dtype) for dtype in kernels.REALS}
+    names.add(kernels._fingerprint([str(path), "-m32"], torch.float64))
+    os.utime(path, (0, 0))
+    names.add(kernels._fingerprint([str(path)], torch.float64))
+    for name in ("FLAGS", "OPTIONS"):
+        monkeypatch.setattr(kernels, name, (*getattr(kernels, name), "-O0"))
+        names.add(kernels._fingerprint([str(path)], torch.float64))
+    assert len(names) == 6
 
 
 def test_importing_kansci_compiles_nothing(tmp_path):
