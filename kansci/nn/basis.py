@@ -8,7 +8,7 @@ everything to the kernels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -74,8 +74,8 @@ class PlainBasis:
 
     @property
     def nbytes(self) -> int:
-        """Memory that it holds, once it has been used."""
-        return self.values.nbytes * self.n_functions // self.values.shape[2] + self.numbers.nbytes
+        """Memory that it holds."""
+        return self.values.nbytes + self.numbers.nbytes
 
     def sums(
         self, weights: Float[Tensor, "subnode in functions"], bias: Float[Tensor, "subnode"] | None = None
@@ -120,7 +120,7 @@ class PlainBasis:
         found = torch.einsum("cn,cian->ian", seeds[:, number], self.values)
         return all_functions(found, in_functions(self.numbers), self.n_functions)
 
-    @cached_property
+    @property
     def _dense(self) -> Float[Tensor, "channels in functions n"]:
         return all_functions(self.values, in_functions(self.numbers), self.n_functions)
 
