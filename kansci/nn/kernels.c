@@ -171,27 +171,40 @@ INLINE int place(const Edges *e, Index i, Source *at, Row *inside, Row *outside,
 }
 
 /* Horner's rule for spline a and its derivatives at once. */
-INLINE void horner(const Edges *e, Index i, Index a, const int32_t *first, const Row *v, int orders, Row *own) {
+INLINE void horner(const Edges *e, Index i, Index a, const int32_t *first, const Row *v, int orders, Row *found) {
     Index size = e->degree + 1;
-    memset(own, 0, orders * sizeof(Row));
+    Vector own[4][VECTORS];
+    for (int m = 0; m < orders; m++) EACH_VECTOR own[m][q] = (Vector){0};
     for (Index power = e->degree; power >= 0; power--) {
-        for (int m = orders - 1; m > 0; m--) EACH_VECTOR own[m].v[q] = own[m].v[q] * v->v[q] + own[m - 1].v[q];
+        for (int m = orders - 1; m > 0; m--) EACH_VECTOR own[m][q] = own[m][q] * v->v[q] + own[m - 1][q];
         if (e->breaks) {
             const REAL *pieces = e->pieces + (i * e->grid * size + power) * size + a;
-            EACH_POINT own->s[s] = own->s[s] * v->s[s] + pieces[first[s] * size * size];
+            Row coefficients;
+            EACH_POINT coefficients.s[s] = pieces[first[s] * size * size];
+            EACH_VECTOR own[0][q] = own[0][q] * v->v[q] + coefficients.v[q];
         } else {
             REAL coefficient = e->pieces[power * size + a];
-            EACH_VECTOR own->v[q] = own->v[q] * v->v[q] + coefficient;
+            EACH_VECTOR own[0][q] = own[0][q] * v->v[q] + coefficient;
         }
     }
+    for (int m = 0; m < orders; m++) EACH_VECTOR found[m].v[q] = own[m][q];
 }
 
-/* silu and its derivatives on [-1, 1], where 19 terms of the series of exp are exact to rounding. */
+/* exp on [-1, 1]: 1 / m! for as many m as there are digits. */
+static const REAL EXP[] = {
+    1.0, 1.0, 1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320, 1.0 / 362880, 1.0 / 3628800,
+    1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800, 1.0 / 87178291200, 1.0 / 1307674368000,
+    1.0 / 20922789888000, 1.0 / 355687428096000, 1.0 / 6402373705728000,
+};
+enum { TERMS = sizeof(REAL) == 4 ? 12 : sizeof EXP / sizeof *EXP };
+
+/* silu and its derivatives on [-1, 1]. */
 INLINE void silu(const Row *x, int orders, Row *found, Index rows) {
+    Vector power[VECTORS];
+    EACH_VECTOR power[q] = x->v[q] - x->v[q] + EXP[TERMS - 1];
+    for (int m = TERMS - 2; m >= 0; m--) EACH_VECTOR power[q] = EXP[m] - power[q] * x->v[q];
     EACH_VECTOR {
-        Vector own = x->v[q], exponential = own - own + 1;
-        for (int term = 19; term > 0; term--) exponential = 1 - exponential * own * ((REAL)1 / term);
-        Vector s = 1 / (1 + exponential), slope = s * (1 - s), tilt = 1 - 2 * s;
+        Vector own = x->v[q], s = 1 / (1 + power[q]), slope = s * (1 - s), tilt = 1 - 2 * s;
         found[0].v[q] = own * s;
         if (orders > 1) found[rows].v[q] = s + own * slope;
         if (orders > 2) found[2 * rows].v[q] = slope * (2 + own * tilt);
@@ -201,7 +214,8 @@ INLINE void silu(const Row *x, int orders, Row *found, Index rows) {
 
 /* The base function of the place on the grid, scaled to [-1, 1]. */
 INLINE void evaluate_base(
-    const Edges *e, Index i, Index tile, int orders, const Row *inside, const Row *outside, const Row *within, Source *at
+    const Edges *e, Index i, Index tile, int orders, const Row *inside, const Row *outside, const Row *within,
+    int beyond, Source *at
 ) {
     Row *base = at->values + at->rows - 1, x;
     REAL step = 2 / (REAL)e->grid, unit = 1;
@@ -209,7 +223,7 @@ INLINE void evaluate_base(
     if (!e->base) silu(&x, orders, base, at->rows);
     for (int m = 0; m < orders; m++, unit *= step, base += at->rows) {
         if (e->base) read_row(base, e->base + (m * e->sources + i) * e->points + tile * TILE, count_of(e, tile));
-        if (m == 0) EACH_POINT base->s[s] += outside->s[s] * step * (REAL)e->slopes[outside->s[s] > 0];
+        if (m == 0 && beyond) EACH_POINT base->s[s] += outside->s[s] * step * (REAL)e->slopes[outside->s[s] > 0];
         if (m == 1) EACH_VECTOR base->v[q] *= unit;
         if (m > 1) EACH_VECTOR base->v[q] *= unit * within->v[q];
     }
@@ -222,14 +236,15 @@ INLINE void evaluate(const Edges *e, Index i, Index tile, int orders, Source *at
     EACH_POINT within.s[s] = outside.s[s] == 0;
     if (at->dense) memset(at->values, 0, orders * at->rows * sizeof(Row));
     for (Index a = 0; a <= e->degree; a++) {
-        horner(e, i, a, at->first, &v, beyond && orders < 2 ? 2 : orders, own);
+        if (beyond && orders < 2) horner(e, i, a, at->first, &v, 2, own);
+        else horner(e, i, a, at->first, &v, orders, own);
         if (beyond) EACH_VECTOR own[0].v[q] += outside.v[q] * own[1].v[q];
         for (int m = 2; m < orders; m++) EACH_VECTOR own[m].v[q] *= within.v[q] * (REAL)(m == 2 ? 2 : 6);
         for (int m = 0; m < orders; m++)
             if (at->dense) EACH_POINT at->values[m * at->rows + at->first[s] + a].s[s] = own[m].s[s];
             else at->values[m * at->rows + a] = own[m];
     }
-    if (e->functions > e->splines) evaluate_base(e, i, tile, orders, &inside, &outside, &within, at);
+    if (e->functions > e->splines) evaluate_base(e, i, tile, orders, &inside, &outside, &within, beyond, at);
 }
 
 /* Derivatives of order `from` to `to` - 1 of an edge. */

@@ -160,8 +160,8 @@ def conjugate_gradients(product: Solve, right: Float[Tensor, "p"], diagonal: Flo
 
 
 def add_gram(total: Float[Tensor, "p p"], columns: Float[Tensor, "p n"]) -> None:
-    """Add the lower triangle of columns columns^T, by panels of an eighth of it."""
-    panel = max(LEAST_PANEL, len(columns) // 8)
+    """Add the lower triangle of columns columns^T, by panels of a twelfth of it."""
+    panel = max(LEAST_PANEL, len(columns) // 12)
     for start in range(0, len(columns), panel):
         end = min(start + panel, len(columns))
         total[start:end, :end].addmm_(columns[start:end], columns[:end].T)
