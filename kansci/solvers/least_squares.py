@@ -9,21 +9,16 @@ References:
     Transtrum, Sethna, Improvements to the Levenberg-Marquardt algorithm, arXiv:1201.5885.
 """
 
-import copy
-import logging
 import math
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from kansci.solvers.hidden import escapes, follow, is_far
+from kansci.solvers.control import Control, Progress
+from kansci.solvers.growth import escapes, grow, is_far
 from kansci.solvers.normal import Linearization, Pinned, Solve
 from kansci.solvers.system import Evaluation, System
-
-logger = logging.getLogger(__name__)
 
 RAISE, LOWER, EASE = 3.0, 2.0, 5.0
 SMALLEST_DAMPING, LARGEST_DAMPING = 1e-20, 1e8
@@ -31,30 +26,10 @@ SMALLEST_GAIN = 1e-24
 SETTLED = 1e-6
 PROBE = 0.1
 BEND = 2.0
+ROUND = 10
 
 
 Step = Callable[[System, Evaluation, Linearization, Solve], Tensor | None]
-
-
-@dataclass
-class Control:
-    """When to stop, and whom to tell.
-
-    Attributes:
-        steps: largest number of steps, those in which grids grow included.
-        deadline: value of `time.perf_counter` at which to stop, or infinity.
-        tolerance: stop when ten steps lower the loss by less than this fraction.
-        report: called after each accepted step; stops the solve by returning True.
-        memory: bytes that a Jacobian may take.
-        bounds: lowest and highest value of each unknown at the end of the vector, the free scalars.
-    """
-
-    steps: int
-    deadline: float
-    tolerance: float
-    report: Callable[[Evaluation, float], bool]
-    memory: float
-    bounds: tuple[Tensor, Tensor]
 
 
 def levenberg_marquardt(
@@ -68,8 +43,7 @@ def levenberg_marquardt(
     """
     if not math.isfinite(start.loss):
         return start, damping, "diverged"
-    current, losses, best = start, [start.loss], start
-    status = "max_steps"
+    current, best, progress = start, start, Progress(control, start.loss, ROUND)
     for _ in range(control.steps):
         local = Linearization(system, current, control.memory, _pinned(current, control))
         before = damping
@@ -78,17 +52,12 @@ def levenberg_marquardt(
             status = "converged" if _promise(local, before) < SETTLED * current.loss else "stalled"
             break
         best = min(best, found, key=lambda at: at.loss)
-        losses = [*losses, found.loss] if found.loss < current.loss else [found.loss]
         current = found
-        if control.report(current, damping):
-            status = "interrupted"
+        status = progress.after(current, damping)
+        if status is not None:
             break
-        if current.loss == 0 or (len(losses) > 10 and losses[-1] > (1 - control.tolerance) * losses[-11]):
-            status = "converged"
-            break
-        if time.perf_counter() > control.deadline:
-            status = "max_seconds"
-            break
+    else:
+        status = "max_steps"
     system.place(best)
     return best, damping, status
 
@@ -122,9 +91,9 @@ def _search(
             if -(change @ local.gradient) < SMALLEST_GAIN * current.loss:
                 break
             trial = system.evaluate(_clip(current.vector + change, control))
-            if math.isfinite(trial.loss) and not _is_far(system, trial):
-                if _escapes(system, trial):
-                    return _grow(system, current, trial), damping
+            if math.isfinite(trial.loss) and not is_far(system, trial):
+                if escapes(system, trial):
+                    return grow(system, current, trial), damping
                 if trial.loss < current.loss:
                     return trial, max(damping / (EASE if damping == start else LOWER), SMALLEST_DAMPING)
         damping *= RAISE
@@ -148,26 +117,6 @@ def _bent_step(system: System, current: Evaluation, local: Linearization, solve:
 
 def _length(step: Tensor, local: Linearization) -> float:
     return float((step.square() * local.scale).sum().sqrt())
-
-
-def _is_far(system: System, trial: Evaluation) -> bool:
-    return any(is_far(system.models[name].model, own) for name, own in trial.reach.items())
-
-
-def _escapes(system: System, trial: Evaluation) -> bool:
-    return any(escapes(system.models[name].model, own) for name, own in trial.reach.items())
-
-
-def _grow(system: System, current: Evaluation, trial: Evaluation) -> Evaluation:
-    """The current function on grids wide enough for the trial."""
-    system.place(current)
-    for name, own in current.reach.items():
-        unknowns = system.models[name]
-        unknowns.model = copy.deepcopy(unknowns.model)
-        follow(unknowns.model, own.join(trial.reach[name]))
-    grown = system.evaluate(system.read(system.free(current.vector)))
-    logger.debug("grids grew: loss %.3e -> %.3e", current.loss, grown.loss)
-    return grown
 
 
 def _clip(vector: Tensor, control: Control) -> Tensor:

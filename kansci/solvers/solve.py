@@ -2,20 +2,31 @@
 
 import copy
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from kansci.errors import ConfigError
 from kansci.nn.multkan import MultKAN
+from kansci.solvers.control import Control
 from kansci.solvers.error import estimate_error
 from kansci.solvers.hidden import Reach, follow
 from kansci.solvers.interrupt import Interrupt
-from kansci.solvers.least_squares import Control, levenberg_marquardt
+from kansci.solvers.least_squares import levenberg_marquardt
 from kansci.solvers.problem import Parameter, Problem, check_rows
+from kansci.solvers.quasi_newton import (
+    DenseInverse,
+    LimitedInverse,
+    bfgs,
+    quasi_newton,
+    self_scaled_bfgs,
+    self_scaled_broyden,
+)
 from kansci.solvers.residual import Residual
 from kansci.solvers.settle import settle
 from kansci.solvers.solution import Clock, Estimate, History, Solution, Step
@@ -26,7 +37,13 @@ from kansci.surgery.grid import refine
 
 logger = logging.getLogger(__name__)
 
-METHODS = {"lm": levenberg_marquardt}
+METHODS: dict[str, "Method"] = {
+    "lm": levenberg_marquardt,
+    "bfgs": quasi_newton(lambda: DenseInverse(bfgs)),
+    "ssbfgs": quasi_newton(lambda: DenseInverse(self_scaled_bfgs)),
+    "ssbroyden": quasi_newton(lambda: DenseInverse(self_scaled_broyden)),
+    "lbfgs": quasi_newton(LimitedInverse),
+}
 START_DAMPING = 1e-3
 STAGE_DAMPING = 1e-6
 TOLERANCE = 1e-4
@@ -63,11 +80,13 @@ def solve(
     Args:
         model: a MultKAN, any torch module, or a dict of them; left unchanged.
         residuals: the terms t, each a `Residual`.
-        method: "lm", Levenberg-Marquardt.
+        method: "lm", Levenberg-Marquardt, the best by far where residuals can be squared and summed; or a
+            quasi-Newton method: "bfgs", "ssbfgs" (self-scaled), "ssbroyden" (self-scaled, after Al-Baali and Khalfan),
+            "lbfgs" (limited memory). Their steps are cheaper and many more are needed.
         steps: largest number of steps of each stage.
         seconds: wall-clock limit of the whole solve.
-        tolerance: a stage ends when ten steps lower the loss by less than this fraction; by default 1e-4 for the
-            last stage and 1e-3 for those before.
+        tolerance: a stage ends when ten steps (a hundred of a quasi-Newton method) lower the loss by less than this
+            fraction; by default 1e-4 for the last stage and 1e-3 for those before.
         grids: stages from coarse to fine: intervals of every spline edge, each a multiple of the one before and the
             first of the model's own.
         parameters: free scalars by name: a start, or a `Parameter` with bounds.
@@ -101,6 +120,8 @@ def solve(
     if method not in METHODS:
         raise ConfigError(f"expected method to be one of {', '.join(METHODS)}, got {method!r}")
     problem = Problem.read(model, residuals, parameters)
+    if method != "lm" and any(map(math.isfinite, chain(*map(Tensor.tolist, problem.bounds)))):
+        raise ConfigError(f'expected method="lm" for parameters with bounds, got {method!r}')
     other = Problem.read(model, fresh, parameters).terms if fresh else ()
     run = _Run(problem, other, resample, steps, tolerance, callback, memory, progress, seed, Clock(seconds))
     return run.solve(METHODS[method], _stages(problem.models, grids))

@@ -120,6 +120,23 @@ class System:
         weight = torch.as_tensor(term.weight, dtype=torch.float64, device=term.point_sets[0].device)
         return (term(given, parameters) * (weight / term.size).sqrt().reshape(-1, 1)).T
 
+    def gradient(self, at: Evaluation) -> Float[Tensor, "p"]:
+        """J^T r, by one backward pass for all components of a term."""
+        self.place(at)
+        total = torch.zeros_like(at.vector)
+        for number, (term, jets) in enumerate(zip(self.terms, at.jets, strict=True)):
+            rows = at.rows[number]
+            adjoints = [
+                {name: (own * rows[:, None, None]).sum(0, keepdim=True) for name, own in each.items()}
+                for each in self._adjoints(term, jets, at.vector)
+            ]
+            scalars = (self._scalar_columns(term, jets, at.vector) * rows).sum(1, keepdim=True)
+            ones = torch.ones_like(rows[:1])
+            for start in range(0, term.size, self.chunk):
+                part = slice(start, min(start + self.chunk, term.size))
+                total += self._block(number, part, ones, adjoints, scalars[..., part]).adjoint(ones[:, part])
+        return total
+
     def jacobian(self, at: Evaluation) -> Iterator["FactoredBlock"]:
         """The derivatives of the weighted rows, a chunk of the points of a term at a time."""
         self.place(at)
