@@ -42,7 +42,7 @@ def fit(
     Args:
         model: left unchanged.
         data: a `Dataset`, or (x, y).
-        method: "lm", Levenberg-Marquardt.
+        method: one of those of `solve`.
         steps: largest number of steps of each stage.
         loss: "mse".
         normalize: standardize the targets by the affine map of a MultKAN's output nodes, unless it is set already.
