@@ -27,6 +27,7 @@ from tests.strategies import seeds
 
 RULES = (bfgs, self_scaled_bfgs, self_scaled_broyden)
 every_rule = pytest.mark.parametrize("rule", RULES)
+quick = pytest.mark.usefixtures("unchecked")  # types are checked in the tests of the parts
 METHODS = ("bfgs", "ssbfgs", "ssbroyden", "lbfgs")
 
 
@@ -171,6 +172,7 @@ def exponential() -> tuple[MultKAN, list[Residual]]:
     return MultKAN([1, 1], domain=(0, 1)), [ode, Residual(lambda jet, x: jet.value[:, 0] - 1, x[:1], name="start")]
 
 
+@quick
 @pytest.mark.parametrize("method", METHODS)
 def test_problems_are_solved(method):
     model, terms = exponential()
@@ -181,17 +183,19 @@ def test_problems_are_solved(method):
     assert set(solution.history.terms) == {"ode", "start"}
 
 
+@quick
 @pytest.mark.parametrize("method", METHODS)
 def test_free_scalars_and_stages(method):
     model, _ = exponential()
     x = torch.linspace(0, 1, 40, dtype=torch.float64)[:, None]
     ode = Residual(lambda jet, x, p: jet.gradient[:, 0, 0] - p["rate"] * jet.value[:, 0], x, needs="gradient")
     data = Residual(lambda jet, x, y, p: jet.value - y, x, targets=(0.7 * x).exp(), weight=10.0)
-    found = solve(model, [ode, data], method=method, steps=300, grids=[5, 10], parameters={"rate": 0.1}, progress=False)
+    found = solve(model, [ode, data], method=method, steps=120, grids=[5, 10], parameters={"rate": 0.1}, progress=False)
     assert found.parameters["rate"].value == pytest.approx(0.7, abs=5e-3)
     assert set(found.history.stage) == {0, 1}
 
 
+@quick
 def test_hidden_grids_follow():
     """A start on a plateau: activations must leave their first domain."""
     x = torch.linspace(-1, 1, 60, dtype=torch.float64)[:, None]
