@@ -132,8 +132,7 @@ class CompiledBasis:
         self, library: Kernels, counts: dict[str, int], arrays: dict[str, Tensor], slopes: tuple[float, float]
     ) -> None:
         """Keep the numbers and arrays of `kernels.Edges`, without those that shapes tell."""
-        self._library, self._counts, self._arrays, self._slopes = library, counts, arrays, slopes
-        self._sources = arrays["jets"]
+        self._library, self._arrays, self._sources = library, arrays, arrays["jets"]
         channels, n_in, points = self._sources.shape
         shapes = {"channels": channels, "sources": n_in, "points": points, "pairs": len(arrays["pair"])}
         addresses = {name: own.data_ptr() for name, own in arrays.items()}

@@ -60,6 +60,17 @@ typedef struct {
         default: function(e, least + 2, __VA_ARGS__);                \
     }
 
+/* Call it for each tile, in `rows` rows of work for each thread, and return whether there was no memory for them. */
+#define RETURN_ON_TILES(rows, least, function, e, ...)                                             \
+    Index size = rows;                                                                             \
+    Row *work = work_for(threads, size);                                                           \
+    if (!work) return 1;                                                                           \
+    _Pragma("omp parallel for num_threads(threads) schedule(static)")                              \
+    for (Index tile = 0; tile < tiles_of(e); tile++)                                               \
+        WITH_ORDERS(least, function, e, tile, work + thread() * size, __VA_ARGS__)                 \
+    free(work);                                                                                    \
+    return 0
+
 /* Derivatives of the edges that jets take. */
 static int orders_of(const Edges *e) { return e->second ? 3 : e->channels > 1 ? 2 : 1; }
 
@@ -293,14 +304,8 @@ INLINE void sums_of_tile(
 /* found (channels, targets, points) from weights (sources, targets, functions) and bias (targets) or null */
 int sums(const Edges *e, int threads, const REAL *weights, const REAL *bias, REAL *found) {
     int orders = orders_of(e);
-    Index size = source_size(e, orders_of(e)) + e->channels * e->targets;
-    Row *work = work_for(threads, size);
-    if (!work) return 1;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (Index tile = 0; tile < tiles_of(e); tile++)
-        WITH_ORDERS(1, sums_of_tile, e, tile, work + thread() * size, weights, bias, found);
-    free(work);
-    return 0;
+    Index rows = source_size(e, orders) + e->channels * e->targets;
+    RETURN_ON_TILES(rows, 1, sums_of_tile, e, weights, bias, found);
 }
 
 /* Seeds (channels, targets) of a tile, next to each other. */
@@ -349,14 +354,8 @@ INLINE void source_adjoint_of_tile(
 /* found (channels, sources, points) from weights and seeds (channels, targets, points) */
 int source_adjoint(const Edges *e, int threads, const REAL *weights, const REAL *seeds, REAL *found) {
     int orders = orders_of(e) + 1;
-    Index size = source_size(e, orders) + e->channels * e->targets + e->channels + e->second;
-    Row *work = work_for(threads, size);
-    if (!work) return 1;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (Index tile = 0; tile < tiles_of(e); tile++)
-        WITH_ORDERS(2, source_adjoint_of_tile, e, tile, work + thread() * size, weights, seeds, found);
-    free(work);
-    return 0;
+    Index rows = source_size(e, orders) + e->channels * e->targets + e->channels + e->second;
+    RETURN_ON_TILES(rows, 2, source_adjoint_of_tile, e, weights, seeds, found);
 }
 
 /* Derivatives of sum_c g_c phi(y)_c by phi, phi' and phi''. */
@@ -489,12 +488,6 @@ INLINE void columns_of_tile(
 /* splines (targets, sources, splines, points) and base (targets, sources, points), either of which may be null */
 int columns(const Edges *e, int threads, const REAL *seeds, REAL *splines, REAL *base) {
     int orders = orders_of(e);
-    Index size = source_size(e, orders) + e->channels * e->targets;
-    Row *work = work_for(threads, size);
-    if (!work) return 1;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (Index tile = 0; tile < tiles_of(e); tile++)
-        WITH_ORDERS(1, columns_of_tile, e, tile, work + thread() * size, seeds, splines, base);
-    free(work);
-    return 0;
+    Index rows = source_size(e, orders) + e->channels * e->targets;
+    RETURN_ON_TILES(rows, 1, columns_of_tile, e, seeds, splines, base);
 }

@@ -184,6 +184,11 @@ def descend(evaluate: Callable[[Tensor], Point], at: Point, inverse: Inverse, fi
     return found
 
 
+def along_gradient(at: Point) -> float:
+    """Length of the first trial where nothing is known but the gradient: a step of length one at most."""
+    return min(1.0, 1 / float(at.gradient.norm()))
+
+
 def minimize(
     evaluate: Callable[[Tensor], Point], start: Point, inverse: Inverse, steps: int, stop: Callable[[Point], bool]
 ) -> tuple[Point, int]:
@@ -204,7 +209,7 @@ def minimize(
     for number in range(steps):
         if stop(at):
             return at, number
-        found = descend(evaluate, at, inverse, 1.0 if number else min(1.0, 1 / float(at.gradient.norm())))
+        found = descend(evaluate, at, inverse, 1.0 if number else along_gradient(at))
         if found is None:
             return at, number
         at = found
@@ -226,27 +231,22 @@ def _run(system: System, start: Evaluation, control: Control, new: Callable[[], 
     if not math.isfinite(start.loss):
         return start, "diverged"
     at, inverse, progress = _point(system, start), new(), Progress(control, start.loss, ROUND)
-    first = _steepest(at)
+    has_learned = False
     for _ in range(control.steps):
+        first = 1.0 if has_learned else along_gradient(at)
         found = descend(lambda vector: _point(system, system.evaluate(vector)), at, inverse, first)
-        if found is None and first == 1.0:  # forget what was learned
-            inverse, first = new(), _steepest(at)
-            continue
-        if found is None:
+        if found is None and not has_learned:
             return at.payload, "stalled"
-        at, first = found, 1.0
+        if found is None:  # what was learned may be wrong by now
+            inverse, has_learned = new(), False
+            continue
+        at, has_learned = found, True
         if escapes(system, at.payload):
-            at, inverse = _point(system, grow(system, at.payload, at.payload)), new()
-            first = _steepest(at)
+            at, inverse, has_learned = _point(system, grow(system, at.payload, at.payload)), new(), False
         status = progress.after(at.payload)
         if status is not None:
             return at.payload, status
     return at.payload, "max_steps"
-
-
-def _steepest(at: Point) -> float:
-    """Length of the first trial along the gradient."""
-    return min(0.999, 1 / float(at.gradient.norm()))
 
 
 def _point(system: System, at: Evaluation) -> Point:
