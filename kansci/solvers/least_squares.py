@@ -15,89 +15,105 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from kansci.solvers.control import Control, Progress
+from kansci.sealed import Group
 from kansci.solvers.growth import escapes, grow, is_far
+from kansci.solvers.method import Settings
 from kansci.solvers.normal import Linearization, Pinned, Solve
 from kansci.solvers.system import Evaluation, System
 
 RAISE, LOWER, EASE = 3.0, 2.0, 5.0
+START_DAMPING, STAGE_DAMPING = 1e-3, 1e-6
 SMALLEST_DAMPING, LARGEST_DAMPING = 1e-20, 1e8
 SMALLEST_GAIN = 1e-24
 SETTLED = 1e-6
 PROBE = 0.1
 BEND = 2.0
-ROUND = 10
 
 
-Step = Callable[[System, Evaluation, Linearization, Solve], Tensor | None]
+Direction = Callable[[System, Evaluation, Linearization, Solve], Tensor | None]
 
 
-def levenberg_marquardt(
-    system: System, start: Evaluation, control: Control, damping: float
-) -> tuple[Evaluation, float, str]:
-    """Lower the loss of a system.
+class LevenbergMarquardt:
+    """Damped Gauss-Newton steps; ends "converged" or, where no damping gives a decrease, "stalled".
 
-    Returns:
-        The best evaluation, the last damping, and the status: "converged", "max_steps", "max_seconds", "stalled"
-        (no damping gives a decrease), "diverged" (the start is not finite) or "interrupted" (by the report).
+    Attributes:
+        damping: of the next step.
     """
-    if not math.isfinite(start.loss):
-        return start, damping, "diverged"
-    current, best, progress = start, start, Progress(control, start.loss, ROUND)
-    for _ in range(control.steps):
-        local = Linearization(system, current, control.memory, _pinned(current, control))
-        before = damping
-        found, damping = _descend(system, current, local, damping, control)
+
+    round = 10
+
+    def __init__(self, settings: Settings, damping: float = START_DAMPING) -> None:
+        """Start with a damping."""
+        self._settings, self.damping = settings, damping
+
+    def begin(self, system: System) -> None:
+        """A new grid needs more damping than the end of the one before, and less than the first."""
+        self.damping = min(max(self.damping, STAGE_DAMPING), START_DAMPING)
+
+    def step(self, system: System, at: Evaluation) -> Evaluation | str:
+        """A lower point, or the same function on grids that have grown."""
+        local = Linearization(system, at, self._settings.memory, self._pinned(at))
+        before = self.damping
+        found = self._descend(system, at, local)
         if found is None:
-            status = "converged" if _promise(local, before) < SETTLED * current.loss else "stalled"
-            break
-        best = min(best, found, key=lambda at: at.loss)
-        current = found
-        status = progress.after(current, damping)
-        if status is not None:
-            break
-    else:
-        status = "max_steps"
-    system.place(best)
-    return best, damping, status
+            return "converged" if _promise(local, before) < SETTLED * at.loss else "stalled"
+        return found
+
+    def pack(self) -> Group:
+        """The damping."""
+        return Group({"damping": self.damping})
+
+    def unpack(self, state: Group) -> None:
+        """Take the damping back."""
+        self.damping = state.about["damping"]
+
+    def _descend(self, system: System, at: Evaluation, local: Linearization) -> Evaluation | None:
+        """Straight steps are tried where no bent one is lower: close to rounding, second differences are noise."""
+        before = self.damping
+        found = self._search(system, at, local, _bent_step)
+        if found is not None:
+            return found
+        self.damping = before
+        return self._search(system, at, local, _straight_step)
+
+    def _search(self, system: System, at: Evaluation, local: Linearization, direction: Direction) -> Evaluation | None:
+        """Raise the damping until a step is lower, asks for wider grids, or promises less than rounding."""
+        start = self.damping
+        while self.damping < LARGEST_DAMPING:
+            solve = local.damped(self.damping)
+            change = None if solve is None else direction(system, at, local, solve)
+            if change is not None:
+                if -(change @ local.gradient) < SMALLEST_GAIN * at.loss:
+                    break
+                trial = system.evaluate(self._clip(at.vector + change))
+                if math.isfinite(trial.loss) and not is_far(system, trial):
+                    if escapes(system, trial):
+                        return grow(system, at, trial)
+                    if trial.loss < at.loss:
+                        self.damping = max(self.damping / (EASE if self.damping == start else LOWER), SMALLEST_DAMPING)
+                        return trial
+            self.damping *= RAISE
+        return None
+
+    def _clip(self, vector: Tensor) -> Tensor:
+        count = len(self._settings.bounds[0])
+        if not count:
+            return vector
+        return torch.cat([vector[:-count], vector[-count:].clamp(*self._settings.bounds)])
+
+    def _pinned(self, at: Evaluation) -> Pinned | None:
+        low, high = self._settings.bounds
+        if not len(low):
+            return None
+        free = torch.zeros(len(at.vector) - len(low), dtype=torch.bool, device=low.device)
+        scalars = at.vector[-len(low) :]
+        return Pinned(torch.cat([free, scalars <= low]), torch.cat([free, scalars >= high]))
 
 
 def _promise(local: Linearization, damping: float) -> float:
     """How much a damped step lowers the linearized loss."""
     solve = local.damped(damping)
     return math.inf if solve is None else float(local.gradient @ solve(local.gradient))
-
-
-def _descend(
-    system: System, current: Evaluation, local: Linearization, damping: float, control: Control
-) -> tuple[Evaluation | None, float]:
-    """A lower point, or the same function on grids that have grown; None if there is neither.
-
-    Straight steps are tried where no bent one is lower: close to rounding, second differences are noise.
-    """
-    found, after = _search(system, current, local, damping, control, _bent_step)
-    return (found, after) if found is not None else _search(system, current, local, damping, control, _straight_step)
-
-
-def _search(
-    system: System, current: Evaluation, local: Linearization, damping: float, control: Control, step: Step
-) -> tuple[Evaluation | None, float]:
-    """Raise the damping until a step is lower, asks for wider grids, or promises less than rounding."""
-    start = damping
-    while damping < LARGEST_DAMPING:
-        solve = local.damped(damping)
-        change = None if solve is None else step(system, current, local, solve)
-        if change is not None:
-            if -(change @ local.gradient) < SMALLEST_GAIN * current.loss:
-                break
-            trial = system.evaluate(_clip(current.vector + change, control))
-            if math.isfinite(trial.loss) and not is_far(system, trial):
-                if escapes(system, trial):
-                    return grow(system, current, trial), damping
-                if trial.loss < current.loss:
-                    return trial, max(damping / (EASE if damping == start else LOWER), SMALLEST_DAMPING)
-        damping *= RAISE
-    return None, damping
 
 
 def _straight_step(system: System, current: Evaluation, local: Linearization, solve: Solve) -> Tensor:
@@ -117,19 +133,3 @@ def _bent_step(system: System, current: Evaluation, local: Linearization, solve:
 
 def _length(step: Tensor, local: Linearization) -> float:
     return float((step.square() * local.scale).sum().sqrt())
-
-
-def _clip(vector: Tensor, control: Control) -> Tensor:
-    count = len(control.bounds[0])
-    if not count:
-        return vector
-    return torch.cat([vector[:-count], vector[-count:].clamp(*control.bounds)])
-
-
-def _pinned(current: Evaluation, control: Control) -> Pinned | None:
-    low, high = control.bounds
-    if not len(low):
-        return None
-    free = torch.zeros(len(current.vector) - len(low), dtype=torch.bool, device=low.device)
-    scalars = current.vector[-len(low) :]
-    return Pinned(torch.cat([free, scalars <= low]), torch.cat([free, scalars >= high]))

@@ -24,13 +24,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kansci.solvers.control import Control, Progress
+from kansci.sealed import Group
 from kansci.solvers.growth import escapes, grow, is_far
 from kansci.solvers.line_search import Place, strong_wolfe
 from kansci.solvers.system import Evaluation, System
 
 MEMORY = 20
-ROUND = 100
 LEAST_CURVATURE = 1e-12
 
 
@@ -60,6 +59,14 @@ class Inverse(Protocol):
 
     def update(self, step: Float[Tensor, "p"], change: Float[Tensor, "p"], energy: float) -> None:
         """Learn from a step s and the change y of the gradient; `energy` is s^T B s."""
+        ...
+
+    def pack(self) -> dict[str, Tensor]:
+        """What has been learned."""
+        ...
+
+    def unpack(self, tensors: dict[str, Tensor]) -> None:
+        """The inverse of `pack`."""
         ...
 
 
@@ -130,6 +137,14 @@ class DenseInverse:
         vectors = torch.stack([image, v, step])
         self.matrix.addmm_((vectors * factors[:, None]).T, vectors, beta=1 / tau)
 
+    def pack(self) -> dict[str, Tensor]:
+        """The matrix, where there is one."""
+        return {} if self.matrix is None else {"matrix": self.matrix}
+
+    def unpack(self, tensors: dict[str, Tensor]) -> None:
+        """Take the matrix back."""
+        self.matrix = tensors.get("matrix")
+
 
 class LimitedInverse:
     """BFGS that remembers the last steps only."""
@@ -154,6 +169,19 @@ class LimitedInverse:
     def update(self, step: Float[Tensor, "p"], change: Float[Tensor, "p"], energy: float) -> None:
         """Remember a step s and the change y of the gradient."""
         self.pairs.append((step, change, float(change @ step)))
+
+    def pack(self) -> dict[str, Tensor]:
+        """Steps and changes in rows."""
+        if not self.pairs:
+            return {}
+        steps, changes, _ = zip(*self.pairs, strict=True)
+        return {"steps": torch.stack(steps), "changes": torch.stack(changes)}
+
+    def unpack(self, tensors: dict[str, Tensor]) -> None:
+        """Take steps and changes back."""
+        self.pairs.clear()
+        for step, change in zip(tensors.get("steps", ()), tensors.get("changes", ()), strict=True):
+            self.update(step, change, 0.0)
 
 
 def descend(evaluate: Callable[[Tensor], Point], at: Point, inverse: Inverse, first: float) -> Point | None:
@@ -216,37 +244,53 @@ def minimize(
     return at, steps
 
 
-def quasi_newton(new: Callable[[], Inverse]) -> Callable[..., tuple[Evaluation, float, str]]:
-    """The method of `solve` that minimizes the loss with this kind of inverse."""
+class QuasiNewton:
+    """Steps along -H times the gradient; ends "stalled" where not even the gradient leads down."""
 
-    def run(system: System, start: Evaluation, control: Control, damping: float) -> tuple[Evaluation, float, str]:
-        found, status = _run(system, start, control, new)
-        system.place(found)
-        return found, damping, status
+    round = 100
+    damping = 0.0
 
-    return run
+    def __init__(self, new: Callable[[], Inverse]) -> None:
+        """Start with nothing learned; `new` makes an H."""
+        self._new = new
+        self._forget()
 
+    def begin(self, system: System) -> None:
+        """What was learned on other grids is not true any more."""
+        self._forget()
 
-def _run(system: System, start: Evaluation, control: Control, new: Callable[[], Inverse]) -> tuple[Evaluation, str]:
-    if not math.isfinite(start.loss):
-        return start, "diverged"
-    at, inverse, progress = _point(system, start), new(), Progress(control, start.loss, ROUND)
-    has_learned = False
-    for _ in range(control.steps):
-        first = 1.0 if has_learned else along_gradient(at)
-        found = descend(lambda vector: _point(system, system.evaluate(vector)), at, inverse, first)
-        if found is None and not has_learned:
-            return at.payload, "stalled"
-        if found is None:  # what was learned may be wrong by now
-            inverse, has_learned = new(), False
-            continue
-        at, has_learned = found, True
-        if escapes(system, at.payload):
-            at, inverse, has_learned = _point(system, grow(system, at.payload, at.payload)), new(), False
-        status = progress.after(at.payload)
-        if status is not None:
-            return at.payload, status
-    return at.payload, "max_steps"
+    def step(self, system: System, at: Evaluation) -> Evaluation | str:
+        """A lower point, on wider grids where its activations escape."""
+        point = self._point if self._point is not None and self._point.payload is at else _point(system, at)
+        found = self._descend(system, point)
+        if found is None and self._has_learned:  # what was learned may be wrong by now
+            self._forget()
+            found = self._descend(system, point)
+        if found is None:
+            return "stalled"
+        self._point, self._has_learned = found, True
+        if escapes(system, found.payload):
+            self._forget()
+            return grow(system, found.payload, found.payload)
+        return found.payload
+
+    def _descend(self, system: System, point: Point) -> Point | None:
+        first = 1.0 if self._has_learned else along_gradient(point)
+        return descend(lambda vector: _point(system, system.evaluate(vector)), point, self._inverse, first)
+
+    def _forget(self) -> None:
+        self._inverse, self._has_learned = self._new(), False
+        self._point: Point | None = None
+
+    def pack(self) -> Group:
+        """H."""
+        return Group({"has_learned": self._has_learned}, self._inverse.pack())
+
+    def unpack(self, state: Group) -> None:
+        """Take H back."""
+        self._forget()
+        self._has_learned = state.about["has_learned"]
+        self._inverse.unpack(state.tensors)
 
 
 def _point(system: System, at: Evaluation) -> Point:

@@ -2,13 +2,15 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
+
+from kansci.errors import ConfigError
 
 
 class Estimate(NamedTuple):
@@ -27,8 +29,9 @@ class Estimate(NamedTuple):
         return f"{self.value:g} +- {self.standard_error:.2g}"
 
 
-class Step(NamedTuple):
-    """One accepted step of a solve, as callbacks see it.
+@dataclass(frozen=True)
+class Step:
+    """One step of a solve, as the history keeps it and callbacks see it.
 
     Attributes:
         step: number of the step, over all stages.
@@ -37,6 +40,7 @@ class Step(NamedTuple):
         loss: the loss.
         terms: its terms, by name.
         damping: of the next step.
+        validation: the loss on validation points, NaN where there are none.
     """
 
     step: int
@@ -45,11 +49,29 @@ class Step(NamedTuple):
     loss: float
     terms: dict[str, float]
     damping: float
+    validation: float = math.nan
+    source: Callable[[], tuple[Any, list[Any]]] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def model(self) -> Any:
+        """For callbacks: a copy of the model, or of the dict of models, as it is when asked for."""
+        return self._now[0]
+
+    @property
+    def residuals(self) -> list[Any]:
+        """For callbacks: the residual terms as they are when asked for."""
+        return self._now[1]
+
+    @property
+    def _now(self) -> tuple[Any, list[Any]]:
+        if self.source is None:
+            raise ConfigError("expected a step that a callback was given, got one of a history; it keeps numbers only")
+        return self.source()
 
 
 @dataclass(frozen=True)
 class History:
-    """The accepted steps of a solve as arrays of equal length."""
+    """The steps of a solve as arrays of equal length; `validation` is None where there was none."""
 
     step: Int[ndarray, "t"]
     stage: Int[ndarray, "t"]
@@ -57,12 +79,16 @@ class History:
     loss: Float[ndarray, "t"]
     terms: dict[str, Float[ndarray, "t"]]
     damping: Float[ndarray, "t"]
+    validation: Float[ndarray, "t"] | None = None
 
     @classmethod
     def of(cls, steps: Sequence[Step]) -> "History":
         """Columns from rows."""
-        kinds = {"step": int, "stage": int, "seconds": float, "loss": float, "damping": float}
-        columns = {name: np.array([getattr(s, name) for s in steps], dtype=kind) for name, kind in kinds.items()}
+        kinds = {"step": int, "stage": int}
+        own = ["step", "stage", "seconds", "loss", "damping"]
+        if steps and not math.isnan(steps[0].validation):
+            own.append("validation")
+        columns = {name: np.array([getattr(s, name) for s in steps], dtype=kinds.get(name, float)) for name in own}
         names = steps[0].terms if steps else {}
         terms = {name: np.array([s.terms[name] for s in steps]) for name in names}
         return cls(**columns, terms=terms)
@@ -75,6 +101,7 @@ class History:
             "seconds": self.seconds,
             "loss": self.loss,
             **self.terms,
+            **({} if self.validation is None else {"validation": self.validation}),
         }
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
@@ -94,7 +121,8 @@ class Solution:
     Attributes:
         model: the solved model, or dict of models; the one passed in is unchanged.
         history: the accepted steps.
-        status: "converged", "max_steps", "max_seconds", "stalled", "diverged" or "interrupted".
+        status: "converged", "max_steps", "max_seconds", "stalled", "diverged", "interrupted" or "stopped_early" (by
+            validation).
         parameters: free scalars with their standard errors.
         error_estimate: estimated relative error (L2) of the model's outputs, or None.
         loss: loss of the model; the history's last entry may be larger, where grids have just moved.
@@ -121,9 +149,17 @@ class Clock:
 
     def __init__(self, limit: float | None) -> None:
         """Start now."""
-        self.start = time.perf_counter()
-        self.deadline = self.start + limit if limit is not None else float("inf")
+        self._start = time.perf_counter()
+        self._limit = math.inf if limit is None else limit
 
     def seconds(self) -> float:
         """Time passed."""
-        return time.perf_counter() - self.start
+        return time.perf_counter() - self._start
+
+    def is_over(self) -> bool:
+        """Whether the limit has passed."""
+        return self.seconds() > self._limit
+
+    def set_back(self, seconds: float) -> None:
+        """Count time that passed before the start."""
+        self._start -= seconds

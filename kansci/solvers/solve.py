@@ -1,59 +1,36 @@
 """solve: any problem whose solution makes residuals of jets vanish."""
 
-import copy
-import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from kansci.errors import ConfigError
 from kansci.nn.multkan import MultKAN
-from kansci.solvers.control import Control
-from kansci.solvers.error import estimate_error
-from kansci.solvers.hidden import Reach, follow
-from kansci.solvers.interrupt import Interrupt
-from kansci.solvers.least_squares import levenberg_marquardt
-from kansci.solvers.problem import Parameter, Problem, check_rows
+from kansci.solvers.least_squares import LevenbergMarquardt
+from kansci.solvers.method import Method, Settings
+from kansci.solvers.problem import Parameter, Problem
 from kansci.solvers.quasi_newton import (
     DenseInverse,
     LimitedInverse,
+    QuasiNewton,
     bfgs,
-    quasi_newton,
     self_scaled_bfgs,
     self_scaled_broyden,
 )
 from kansci.solvers.residual import Residual
-from kansci.solvers.settle import settle
-from kansci.solvers.solution import Clock, Estimate, History, Solution, Step
-from kansci.solvers.system import Evaluation, System
-from kansci.solvers.uncertainty import standard_errors
-from kansci.solvers.unknowns import Unknowns
-from kansci.surgery.grid import refine
+from kansci.solvers.run import Callback, Resample, Run
+from kansci.solvers.solution import Clock, Solution
 
-logger = logging.getLogger(__name__)
-
-METHODS: dict[str, "Method"] = {
-    "lm": levenberg_marquardt,
-    "bfgs": quasi_newton(lambda: DenseInverse(bfgs)),
-    "ssbfgs": quasi_newton(lambda: DenseInverse(self_scaled_bfgs)),
-    "ssbroyden": quasi_newton(lambda: DenseInverse(self_scaled_broyden)),
-    "lbfgs": quasi_newton(LimitedInverse),
+METHODS: dict[str, Callable[[Settings], Method]] = {
+    "lm": LevenbergMarquardt,
+    "bfgs": lambda settings: QuasiNewton(lambda: DenseInverse(bfgs)),
+    "ssbfgs": lambda settings: QuasiNewton(lambda: DenseInverse(self_scaled_bfgs)),
+    "ssbroyden": lambda settings: QuasiNewton(lambda: DenseInverse(self_scaled_broyden)),
+    "lbfgs": lambda settings: QuasiNewton(LimitedInverse),
 }
-START_DAMPING = 1e-3
-STAGE_DAMPING = 1e-6
-TOLERANCE = 1e-4
-STAGE_TOLERANCE = 1e-3
-LOSS_JUMP = 2.0
-
-
-Callback = Callable[[Step], Any]
-Resample = Callable[[Any], Sequence[Residual]]
-Method = Callable[[System, Evaluation, Control, float], tuple[Evaluation, float, str]]
 
 
 def solve(
@@ -72,6 +49,8 @@ def solve(
     seed: int = 0,
     fresh: Sequence[Residual] | None = None,
     resample: Resample | None = None,
+    validation: Sequence[Residual] | None = None,
+    patience: int | None = None,
 ) -> Solution:
     r"""Minimize a sum of squared residuals over the parameters of models and free scalars.
 
@@ -90,7 +69,9 @@ def solve(
         grids: stages from coarse to fine: intervals of every spline edge, each a multiple of the one before and the
             first of the model's own.
         parameters: free scalars by name: a start, or a `Parameter` with bounds.
-        callback: called with a `Step` after each step; a true result ends the solve.
+        callback: called with a `Step` after each step, which has the model and the residuals as they are; a true
+            result ends the solve, and a list of residuals, the same terms on other points or with other weights,
+            takes the place of those before.
         memory: bytes that may be spent on a Jacobian.
         progress: whether to show a progress bar.
         seed: of the random rows on which the terms are checked.
@@ -98,6 +79,8 @@ def solve(
         resample: called with a copy of the model before each stage after the first; returns the residuals to go on
             with, the same terms on points that suit the model so far, e.g. with those of
             `kansci.physics.extremes.extreme_points` among them.
+        validation: the same terms on other points; the model with the lowest loss on them is returned.
+        patience: a stage ends when so many steps have not lowered the validation loss.
 
     Returns:
         The solution. Ctrl-C returns the best so far with status "interrupted".
@@ -122,9 +105,24 @@ def solve(
     problem = Problem.read(model, residuals, parameters)
     if method != "lm" and any(map(math.isfinite, chain(*map(Tensor.tolist, problem.bounds)))):
         raise ConfigError(f'expected method="lm" for parameters with bounds, got {method!r}')
-    other = Problem.read(model, fresh, parameters).terms if fresh else ()
-    run = _Run(problem, other, resample, steps, tolerance, callback, memory, progress, seed, Clock(seconds))
-    return run.solve(METHODS[method], _stages(problem.models, grids))
+    settings = Settings(memory, problem.bounds, steps, seed=seed)
+    run = Run(
+        problem,
+        METHODS[method](settings),
+        _stages(problem.models, grids),
+        steps,
+        tolerance,
+        Clock(seconds),
+        memory,
+        seed,
+        callback,
+        resample,
+        fresh=Problem.read(model, fresh, parameters).terms if fresh else (),
+        validation=Problem.read(model, validation, parameters).terms if validation else (),
+        patience=patience,
+        progress=progress,
+    )
+    return run.solve()
 
 
 def _stages(models: dict[str, nn.Module], grids: Sequence[int] | None) -> list[int | None]:
@@ -141,113 +139,3 @@ def _stages(models: dict[str, nn.Module], grids: Sequence[int] | None) -> list[i
             f"{sorted(own)}, got {list(grids)}"
         )
     return list(grids)
-
-
-@dataclass
-class _Run:
-    """One solve: the stages of grids, and what is recorded on the way."""
-
-    problem: Problem
-    fresh: tuple[Residual, ...]
-    resample: Resample | None
-    steps: int
-    tolerance: float | None
-    callback: Callback | None
-    memory: float
-    progress: bool
-    seed: int
-    clock: Clock
-
-    def solve(self, method: Method, stages: list[int | None]) -> Solution:
-        """Go through the stages."""
-        history: list[Step] = []
-        system = self._system({name: Unknowns(model) for name, model in self.problem.models.items()})
-        at = system.evaluate(system.read(self.problem.starts))
-        check_rows(system, at, self.seed)
-        damping, status = START_DAMPING, "max_steps"
-        with Interrupt() as interrupt:
-            for number, grid in enumerate(stages):
-                if number and self.resample is not None:
-                    self._resample(system, at, self.resample)
-                if grid is not None:
-                    system, at = self._refined(system, at, grid)
-                label = f"stage {number + 1} of {len(stages)}"
-                with tqdm(total=self.steps, disable=None if self.progress else True, desc=label, leave=False) as bar:
-                    report = self._report(history, number, interrupt, bar)
-                    control = self._control(report, last=number == len(stages) - 1)
-                    at, damping, status = method(system, at, control, damping)
-                at = settle(system, at)
-                damping = min(max(damping, STAGE_DAMPING), START_DAMPING)
-                if status in ("interrupted", "max_seconds", "diverged"):
-                    break
-        return self._solution(system, at, status, history)
-
-    def _system(self, models: dict[str, Unknowns]) -> System:
-        return System(self.problem.terms, models, tuple(self.problem.scalars), self.problem.single)
-
-    def _resample(self, system: System, at: Evaluation, resample: Resample) -> None:
-        """Go on with the same terms on other points."""
-        system.place(at)
-        models = {name: _returned(unknowns, self.problem.models[name]) for name, unknowns in system.models.items()}
-        residuals = resample(models[""] if self.problem.single else models)
-        terms = Problem.read(models, residuals, self.problem.scalars).terms
-        if [term.name for term in terms] != [term.name for term in self.problem.terms]:
-            raise ConfigError(f"expected resample to return the terms {self.problem.names}, got {terms}")
-        self.problem = replace(self.problem, terms=terms)
-
-    def _refined(self, system: System, at: Evaluation, grid: int) -> tuple[System, Evaluation]:
-        """The same functions on finer grids, tightened around the activations where that costs nothing."""
-        system.place(at)
-        scalars = system.free(at.vector)
-        finer = self._system({name: _refine(unknowns, grid) for name, unknowns in system.models.items()})
-        exact = finer.evaluate(finer.read(scalars))
-        tight = self._system({name: _tighten(unknowns, exact.reach[name]) for name, unknowns in finer.models.items()})
-        tightened = tight.evaluate(tight.read(scalars))
-        return (tight, tightened) if tightened.loss < LOSS_JUMP * exact.loss else (finer, exact)
-
-    def _control(self, report: Callable[[Evaluation, float], bool], *, last: bool) -> Control:
-        tolerance = self.tolerance if self.tolerance is not None else TOLERANCE if last else STAGE_TOLERANCE
-        return Control(self.steps, self.clock.deadline, tolerance, report, self.memory, self.problem.bounds)
-
-    def _report(
-        self, history: list[Step], stage: int, interrupt: Interrupt, bar: Any
-    ) -> Callable[[Evaluation, float], bool]:
-        def report(at: Evaluation, damping: float) -> bool:
-            terms = dict(zip(self.problem.names, at.losses, strict=True))
-            history.append(Step(len(history) + 1, stage, self.clock.seconds(), at.loss, terms, damping))
-            bar.set_postfix_str(f"loss {at.loss:.2e}", refresh=False)
-            bar.update()
-            stop = self.callback is not None and bool(self.callback(history[-1]))
-            return stop or interrupt.pressed
-
-        return report
-
-    def _solution(self, system: System, at: Evaluation, status: str, history: list[Step]) -> Solution:
-        system.place(at)
-        values = {name: float(value) for name, value in system.parameters(at.vector).items()}
-        errors = standard_errors(system, at)
-        estimates = {name: Estimate(value, error) for (name, value), error in zip(values.items(), errors, strict=True)}
-        models = {name: _returned(unknowns, self.problem.models[name]) for name, unknowns in system.models.items()}
-        model = models[""] if self.problem.single else models
-        logger.info("solve ended: %s after %d steps, loss %.3e", status, len(history), at.loss)
-        error = estimate_error(system, at, self.fresh, self.memory) if self.fresh else None
-        return Solution(model, History.of(history), status, estimates, error, at.loss)
-
-
-def _refine(unknowns: Unknowns, grid: int) -> Unknowns:
-    model = unknowns.model
-    return Unknowns(refine(model, grid) if isinstance(model, MultKAN) else model, list(unknowns.slices))
-
-
-def _tighten(unknowns: Unknowns, reach: Reach) -> Unknowns:
-    tightened = Unknowns(unknowns.model, list(unknowns.slices))
-    follow(tightened.model, reach, tight=True)
-    return tightened
-
-
-def _returned(unknowns: Unknowns, original: nn.Module) -> nn.Module:
-    """The solved model with the dtype and the trained parameters of the original."""
-    model = copy.deepcopy(unknowns.model).to(next(original.parameters()).dtype)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(original.get_parameter(name).requires_grad)
-    return model

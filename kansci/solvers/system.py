@@ -1,6 +1,7 @@
 """A problem as nonlinear least squares: residual terms of one or several models, in one vector of unknowns."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple, Protocol, cast, runtime_checkable
@@ -10,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import jvp
 
-from kansci.jets import Jet
+from kansci.jets import Jet, jet
 from kansci.solvers.hidden import Reach, jet_and_reach
 from kansci.solvers.jacobian import Factor, factorize
 from kansci.solvers.residual import Residual
@@ -44,7 +45,7 @@ class Evaluation(NamedTuple):
         return torch.cat([rows.flatten() for rows in self.rows])
 
 
-@dataclass(frozen=True)
+@dataclass
 class System:
     """Terms, models and free scalars; the vector holds the unknowns of each model in turn, then the scalars.
 
@@ -121,20 +122,40 @@ class System:
         return (term(given, parameters) * (weight / term.size).sqrt().reshape(-1, 1)).T
 
     def gradient(self, at: Evaluation) -> Float[Tensor, "p"]:
-        """J^T r, by one backward pass for all components of a term."""
+        """J^T r, half the gradient of the loss, by one backward pass for all components of a term."""
         self.place(at)
-        total = torch.zeros_like(at.vector)
-        for number, (term, jets) in enumerate(zip(self.terms, at.jets, strict=True)):
-            rows = at.rows[number]
-            adjoints = [
-                {name: (own * rows[:, None, None]).sum(0, keepdim=True) for name, own in each.items()}
-                for each in self._adjoints(term, jets, at.vector)
-            ]
-            scalars = (self._scalar_columns(term, jets, at.vector) * rows).sum(1, keepdim=True)
-            ones = torch.ones_like(rows[:1])
-            for start in range(0, term.size, self.chunk):
-                part = slice(start, min(start + self.chunk, term.size))
-                total += self._block(number, part, ones, adjoints, scalars[..., part]).adjoint(ones[:, part])
+        totals = {name: at.vector.new_zeros(len(unknowns)) for name, unknowns in self.models.items()}
+        scalars = torch.zeros_like(self.free(at.vector))
+        for term, jets in zip(self.terms, at.jets, strict=True):
+            adjoints, own = self._slopes(term, jets, at.vector)
+            scalars += own
+            for points, each in zip(term.point_sets, adjoints, strict=True):
+                for name, adjoint in each.items():
+                    totals[name] += self._pull(name, points, term.needs, adjoint)
+        return torch.cat([*totals.values(), scalars])
+
+    def _slopes(
+        self, term: Residual, jets: list[dict[str, Jet]], vector: Tensor
+    ) -> tuple[list[dict[str, Tensor]], Tensor]:
+        """Derivatives of half a term of the loss with respect to the channels of each jet, and to the free scalars."""
+        with torch.enable_grad():
+            leaves = watched(jets)
+            flat = [leaf.channels for each in leaves for leaf in each.values()]
+            scalars = self.free(vector).clone().requires_grad_()
+            rows = self.rows(term, leaves, dict(zip(self.scalars, scalars, strict=True)))
+            *found, own = gradients(rows.square().sum() / 2, [*flat, scalars])
+        adjoints = iter(found)
+        return [{name: next(adjoints) for name in each} for each in leaves], own
+
+    def _pull(self, name: str, points: Tensor, needs: str, adjoint: Tensor) -> Float[Tensor, "p"]:
+        """Derivatives with respect to the unknowns of a model, from those with respect to its jet."""
+        unknowns = self.models[name]
+        tensors = list(unknowns.tensors.values())
+        total = points.new_zeros(len(unknowns))
+        for part, own in zip(points.split(self.chunk), adjoint.split(self.chunk, -1), strict=True):
+            with torch.enable_grad(), watching(tensors):
+                channels = jet(unknowns.model, part, needs).channels
+                total += unknowns.collect(gradients((channels * own).sum(), tensors))
         return total
 
     def jacobian(self, at: Evaluation) -> Iterator["FactoredBlock"]:
@@ -324,6 +345,18 @@ class FactoredBlock:
                 add(factor, total)
             pieces.append(unknowns.select(total))
         return torch.cat([*pieces, scalars])
+
+
+@contextmanager
+def watching(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Let derivatives with respect to tensors be taken within the block."""
+    for tensor in tensors:
+        tensor.requires_grad_()
+    try:
+        yield
+    finally:
+        for tensor in tensors:
+            tensor.requires_grad_(False)
 
 
 def watched(jets: list[dict[str, Jet]]) -> list[dict[str, Jet]]:

@@ -1,7 +1,7 @@
 """The unknowns of a solve as one vector: what a model may change, and where each piece stands."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -41,12 +41,13 @@ class Unknowns:
         return self.size if self.active is None else len(self.active)
 
     @property
-    def _tensors(self) -> dict[str, Tensor]:
-        return dict(self.model.named_parameters())
+    def tensors(self) -> dict[str, Tensor]:
+        """The trained tensors of the working copy, in the order of the columns."""
+        return {name: self.model.get_parameter(name) for name in self.slices}
 
     def _identifiable(self) -> Bool[Tensor, "size"]:
         found = torch.ones(self.size, dtype=torch.bool)
-        modules, tensors = dict(self.model.named_modules()), self._tensors
+        modules, tensors = dict(self.model.named_modules()), self.tensors
         for name, place in self.slices.items():
             owner, _, leaf = name.rpartition(".")
             module = modules[owner]
@@ -67,16 +68,18 @@ class Unknowns:
 
     def read(self) -> Float[Tensor, "p"]:
         """The vector of the working copy."""
-        tensors = self._tensors
-        pieces = [tensors[name].flatten() for name in self.slices]
-        return self.select(torch.cat([torch.zeros(0, dtype=torch.float64), *pieces]))
+        return self.collect(self.tensors.values())
+
+    def collect(self, values: Iterable[Tensor]) -> Float[Tensor, "p"]:
+        """The vector of something like `tensors`."""
+        empty = torch.zeros(0, dtype=torch.float64)
+        return self.select(torch.cat([empty, *(own.flatten() for own in values)]))
 
     def write(self, vector: Float[Tensor, "p"]) -> None:
         """Put a vector into the working copy."""
-        tensors = self._tensors
-        whole = vector
+        tensors, whole = self.tensors, vector
         if self.active is not None:
-            whole = torch.cat([tensors[name].flatten() for name in self.slices])
+            whole = torch.cat([own.flatten() for own in tensors.values()])
             whole[self.active] = vector
         for name, place in self.slices.items():
             tensors[name].copy_(whole[place].view(tensors[name].shape))

@@ -1,12 +1,12 @@
 """One accepted Levenberg-Marquardt step, taken again and again from the same point."""
 
-import math
 from collections.abc import Callable
 
 from torch import Tensor
 
 import kansci as ks
-from kansci.solvers.least_squares import Control, levenberg_marquardt
+from kansci.solvers.least_squares import LevenbergMarquardt
+from kansci.solvers.method import Settings
 from kansci.solvers.system import System
 from kansci.solvers.unknowns import Unknowns
 
@@ -19,12 +19,13 @@ def accepted_step(model: ks.MultKAN, x: Tensor) -> Callable[[], object]:
     system = System([residual], {"model": Unknowns(model)})
     start = system.evaluate(system.read(x.new_zeros(0)))
     bounds = (x.new_zeros(0), x.new_zeros(0))
-    control = Control(1, math.inf, 0.0, lambda at, damping: False, 1e9, bounds)
+    settings = Settings(1e9, bounds)
 
     def step() -> Tensor:
-        found, damping, _ = levenberg_marquardt(system, start, control, DAMPING)
-        if not (found.loss < start.loss and damping < DAMPING):
-            raise RuntimeError(f"expected one trial that lowers the loss, got damping {damping}")
+        method = LevenbergMarquardt(settings, DAMPING)
+        found = method.step(system, start)
+        if isinstance(found, str) or not (found.loss < start.loss and method.damping < DAMPING):
+            raise RuntimeError(f"expected one trial that lowers the loss, got damping {method.damping}")
         return found.vector
 
     return step

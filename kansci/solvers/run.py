@@ -1,0 +1,276 @@
+"""One solve: stages of grids, the loop over the steps of a method, and what is kept on the way."""
+
+import copy
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import nn
+from tqdm import tqdm
+
+from kansci.errors import ConfigError
+from kansci.nn.multkan import MultKAN
+from kansci.solvers.error import estimate_error
+from kansci.solvers.hidden import Reach, follow
+from kansci.solvers.interrupt import Interrupt
+from kansci.solvers.method import Method
+from kansci.solvers.problem import Problem, check_rows
+from kansci.solvers.residual import Residual
+from kansci.solvers.settle import settle
+from kansci.solvers.solution import Clock, Estimate, History, Solution, Step
+from kansci.solvers.system import Evaluation, System
+from kansci.solvers.uncertainty import standard_errors
+from kansci.solvers.unknowns import Unknowns
+from kansci.surgery.grid import refine
+
+logger = logging.getLogger(__name__)
+
+Callback = Callable[[Step], Any]
+Resample = Callable[[Any], Sequence[Residual]]
+
+TOLERANCE, STAGE_TOLERANCE = 1e-4, 1e-3
+LOSS_JUMP = 2.0
+FINAL = ("interrupted", "max_seconds", "diverged")
+
+
+@dataclass
+class Stand:
+    """Where a solve stands between two steps.
+
+    Attributes:
+        system: terms, models and scalars as they are.
+        at: the last point.
+        best: the point with the lowest score.
+        score: loss of the best, or its loss on validation points.
+        stage: number of the stage.
+        done: steps of this stage.
+        idle: steps since the best.
+        losses: of the last round of steps; begun anew where a loss rises, as on grids that have grown.
+        status: how the stage ended, None while it lasts.
+        history: all steps.
+    """
+
+    system: System
+    at: Evaluation
+    best: Evaluation
+    score: float
+    stage: int = 0
+    done: int = 0
+    idle: int = 0
+    losses: list[float] = field(default_factory=list)
+    status: str | None = None
+    history: list[Step] = field(default_factory=list)
+
+
+@dataclass
+class Run:
+    """What a solve is told.
+
+    Attributes:
+        problem: models, terms and free scalars.
+        method: what takes the steps.
+        stages: the grid of each stage, None for the models' own.
+        steps: largest number of steps of each stage.
+        tolerance: smallest fraction by which a round of steps lowers the loss; None for the defaults.
+        clock: when the solve began, and when it shall end.
+        memory: bytes that a Jacobian may take.
+        seed: of the rows on which the terms are checked.
+        callback: called after each step.
+        resample: gives other points before each stage after the first.
+        fresh: the terms on other points, for the error estimate.
+        validation: the terms on other points, by which the best step is chosen.
+        patience: steps of a stage that may pass without a better one.
+        progress: whether to show a bar.
+    """
+
+    problem: Problem
+    method: Method
+    stages: Sequence[int | None]
+    steps: int
+    tolerance: float | None
+    clock: Clock
+    memory: float
+    seed: int
+    callback: Callback | None = None
+    resample: Resample | None = None
+    fresh: tuple[Residual, ...] = ()
+    validation: tuple[Residual, ...] = ()
+    patience: int | None = None
+    progress: bool = True
+
+    def solve(self) -> Solution:
+        """Go through the stages."""
+        stand = self._begin()
+        with Interrupt() as interrupt:
+            while True:
+                self._descend(stand, interrupt)
+                if stand.status in FINAL or stand.stage == len(self.stages) - 1:
+                    break
+                self._advance(stand)
+        at = settle(stand.system, stand.best)
+        return self._solution(stand, at)
+
+    def _begin(self) -> Stand:
+        system = self._system({name: Unknowns(model) for name, model in self.problem.models.items()})
+        at = system.evaluate(system.read(self.problem.starts))
+        check_rows(system, at, self.seed)
+        stand = Stand(system, at, at, math.inf)
+        self._enter(stand, at)
+        return stand
+
+    def _enter(self, stand: Stand, at: Evaluation) -> None:
+        """Begin to count at a point."""
+        stand.at = stand.best = at
+        stand.score, stand.losses, stand.idle = self._score(stand), [at.loss], 0
+
+    def _advance(self, stand: Stand) -> None:
+        """From the best point of a stage to the next one, on other points and finer grids."""
+        at = settle(stand.system, stand.best)
+        stand.stage, stand.done, stand.status = stand.stage + 1, 0, None
+        if self.resample is not None:
+            stand.system.place(at)
+            terms = Problem.read(self._models(stand), self.resample(self._model(stand)), self.problem.scalars).terms
+            at = self._replace_terms(stand.system, at, terms, "resample")
+        grid = self.stages[stand.stage]
+        if grid is not None:
+            stand.system, at = self._refined(stand.system, at, grid)
+        self.method.begin(stand.system)
+        self._enter(stand, at)
+
+    def _replace_terms(self, system: System, at: Evaluation, terms: Sequence[Residual], who: str) -> Evaluation:
+        """Go on with the same terms on other points."""
+        if [term.name for term in terms] != [term.name for term in self.problem.terms]:
+            raise ConfigError(f"expected {who} to return the terms {self.problem.names}, got {terms}")
+        system.terms = terms
+        return system.evaluate(at.vector)
+
+    def _system(self, models: dict[str, Unknowns], terms: Sequence[Residual] | None = None) -> System:
+        chosen = self.problem.terms if terms is None else terms
+        return System(chosen, models, tuple(self.problem.scalars), self.problem.single)
+
+    def _refined(self, system: System, at: Evaluation, grid: int) -> tuple[System, Evaluation]:
+        """The same functions on finer grids, tightened around the activations where that costs nothing."""
+        system.place(at)
+        scalars = system.free(at.vector)
+        models = {name: _refine(unknowns, grid) for name, unknowns in system.models.items()}
+        finer = self._system(models, system.terms)
+        exact = finer.evaluate(finer.read(scalars))
+        models = {name: _tighten(unknowns, exact.reach[name]) for name, unknowns in finer.models.items()}
+        tight = self._system(models, system.terms)
+        tightened = tight.evaluate(tight.read(scalars))
+        return (tight, tightened) if tightened.loss < LOSS_JUMP * exact.loss else (finer, exact)
+
+    def _descend(self, stand: Stand, interrupt: Interrupt) -> None:
+        """The steps of a stage."""
+        if not math.isfinite(stand.at.loss):
+            stand.status = "diverged"
+        label = f"stage {stand.stage + 1} of {len(self.stages)}"
+        hidden = None if self.progress else True
+        with tqdm(total=self.steps, initial=stand.done, disable=hidden, desc=label, leave=False) as bar:
+            while stand.status is None:
+                found = self.method.step(stand.system, stand.at) if stand.done < self.steps else "max_steps"
+                if isinstance(found, str):
+                    stand.status = found
+                    continue
+                stand.status = self._accept(stand, found, interrupt)
+                bar.set_postfix_str(f"loss {stand.at.loss:.2e}", refresh=False)
+                bar.update()
+
+    def _accept(self, stand: Stand, found: Evaluation, interrupt: Interrupt) -> str | None:
+        """Take a step; the status if it was the last one."""
+        stand.at, stand.done = found, stand.done + 1
+        rises = not found.loss < stand.losses[-1]
+        stand.losses = [found.loss] if rises else [*stand.losses[-self.method.round :], found.loss]
+        score = self._score(stand)
+        stand.idle += 1
+        if score < stand.score:
+            stand.best, stand.score, stand.idle = found, score, 0
+        stand.history.append(self._record(stand, score))
+        if self._is_told_to_stop(stand) or interrupt.pressed:
+            return "interrupted"
+        if stand.at.loss == 0 or self._is_flat(stand):
+            return "converged"
+        if self.patience is not None and stand.idle >= self.patience:
+            return "stopped_early"
+        return "max_seconds" if self.clock.is_over() else None
+
+    def _is_flat(self, stand: Stand) -> bool:
+        is_last = stand.stage == len(self.stages) - 1
+        default = TOLERANCE if is_last else STAGE_TOLERANCE
+        tolerance = default if self.tolerance is None else self.tolerance
+        losses, length = stand.losses, self.method.round
+        return len(losses) > length and losses[-1] > (1 - tolerance) * losses[-1 - length]
+
+    def _score(self, stand: Stand) -> float:
+        """What the best point is chosen by."""
+        if not self.validation:
+            return stand.at.loss
+        system = self._system(stand.system.models, self.validation)
+        return system.evaluate(stand.at.vector).loss
+
+    def _record(self, stand: Stand, score: float) -> Step:
+        terms = dict(zip(self.problem.names, stand.at.losses, strict=True))
+        return Step(
+            step=len(stand.history) + 1,
+            stage=stand.stage,
+            seconds=self.clock.seconds(),
+            loss=stand.at.loss,
+            terms=terms,
+            damping=self.method.damping,
+            validation=score if self.validation else math.nan,
+        )
+
+    def _is_told_to_stop(self, stand: Stand) -> bool:
+        """Ask the callback, which may also have other points for the terms."""
+        if self.callback is None:
+            return False
+        step = replace(stand.history[-1], source=lambda: (self._model(stand), list(stand.system.terms)))
+        answer = self.callback(step)
+        if not isinstance(answer, list | tuple):
+            return bool(answer)
+        terms = Problem.read(self._models(stand), answer, self.problem.scalars).terms
+        self._enter(stand, self._replace_terms(stand.system, stand.at, terms, "the callback"))
+        self.method.begin(stand.system)
+        return False
+
+    def _models(self, stand: Stand) -> dict[str, nn.Module]:
+        return {name: _returned(unknowns, self.problem.models[name]) for name, unknowns in stand.system.models.items()}
+
+    def _model(self, stand: Stand) -> Any:
+        """A copy of the model, or of the dict of models, at the last point."""
+        stand.system.place(stand.at)
+        models = self._models(stand)
+        return models[""] if self.problem.single else models
+
+    def _solution(self, stand: Stand, at: Evaluation) -> Solution:
+        system, status = stand.system, stand.status or "max_steps"
+        system.place(at)
+        values = {name: float(value) for name, value in system.parameters(at.vector).items()}
+        errors = standard_errors(system, at)
+        estimates = {name: Estimate(value, error) for (name, value), error in zip(values.items(), errors, strict=True)}
+        models = self._models(stand)
+        logger.info("solve ended: %s after %d steps, loss %.3e", status, len(stand.history), at.loss)
+        error = estimate_error(system, at, self.fresh, self.memory) if self.fresh else None
+        model = models[""] if self.problem.single else models
+        return Solution(model, History.of(stand.history), status, estimates, error, at.loss)
+
+
+def _refine(unknowns: Unknowns, grid: int) -> Unknowns:
+    model = unknowns.model
+    return Unknowns(refine(model, grid) if isinstance(model, MultKAN) else model, list(unknowns.slices))
+
+
+def _tighten(unknowns: Unknowns, reach: Reach) -> Unknowns:
+    tightened = Unknowns(unknowns.model, list(unknowns.slices))
+    follow(tightened.model, reach, tight=True)
+    return tightened
+
+
+def _returned(unknowns: Unknowns, original: nn.Module) -> nn.Module:
+    """The solved model with the dtype and the trained parameters of the original."""
+    model = copy.deepcopy(unknowns.model).to(next(original.parameters()).dtype)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(original.get_parameter(name).requires_grad)
+    return model
