@@ -15,6 +15,7 @@ from .solvers.data import Dataset as Dataset
 from .solvers.fit import fit as fit
 from .solvers.problem import Parameter as Parameter
 from .solvers.residual import Residual as Residual
+from .solvers.resume import Checkpoint as Checkpoint
 from .solvers.solution import Estimate as Estimate
 from .solvers.solution import Solution as Solution
 from .solvers.solve import solve as solve

@@ -161,5 +161,7 @@ def _describe(model: nn.Module) -> dict[str, Any]:
 
 
 def _build(about: dict[str, Any]) -> nn.Module:
+    if about["kind"] not in KINDS:
+        raise CheckpointError(f"a model of one of the kinds {', '.join(KINDS)} can be built, not a {about['kind']}")
     parts = {name: _build(part) for name, part in about["parts"].items()}
     return KINDS[about["kind"]].build(about["config"], parts)

@@ -7,6 +7,7 @@ contiguous datasets are accepted in it, each reached by one hard link: no other 
 nothing is larger than the file itself.
 """
 
+import glob
 import hashlib
 import io
 import json
@@ -93,6 +94,12 @@ def read(path: str | os.PathLike[str], newest: int) -> tuple[Group, int]:
         ) from error
 
 
+def leftovers(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """What writers of a file left beside it when they were killed."""
+    target = Path(os.path.realpath(path))
+    return target.parent.glob(f".{glob.escape(target.name)}.*.part")
+
+
 def _seal(content: bytes, version: int) -> bytes:
     """Fill the user block of an HDF5 file."""
     head = (MAGIC + version.to_bytes(4, "little")).ljust(_DIGEST.start, b"\0")
@@ -141,7 +148,7 @@ def _unseal(path: object, content: bytes, newest: int) -> int:
 
 def _replace(path: Path, content: bytes) -> None:
     """Put a file in its place in one step, once all of it is on disk."""
-    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         with temporary.open("xb") as file:
             file.write(content)
@@ -232,5 +239,6 @@ def _read_group(place: h5py.Group) -> Group:
 
 
 def _to_tensor(values: Any) -> Tensor:
+    """A tensor in memory of its own, aligned as torch does it: sums of some libraries depend on that in the last bit."""
     array = np.asarray(values)
-    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False)).clone()

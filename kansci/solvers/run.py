@@ -12,12 +12,15 @@ from tqdm import tqdm
 
 from kansci.errors import ConfigError
 from kansci.nn.multkan import MultKAN
+from kansci.sealed import Group
+from kansci.solvers import resume
 from kansci.solvers.error import estimate_error
 from kansci.solvers.hidden import Reach, follow
 from kansci.solvers.interrupt import Interrupt
 from kansci.solvers.method import Method
 from kansci.solvers.problem import Problem, check_rows
 from kansci.solvers.residual import Residual
+from kansci.solvers.resume import Checkpoint
 from kansci.solvers.settle import settle
 from kansci.solvers.solution import Clock, Estimate, History, Solution, Step
 from kansci.solvers.system import Evaluation, System
@@ -33,6 +36,8 @@ Resample = Callable[[Any], Sequence[Residual]]
 TOLERANCE, STAGE_TOLERANCE = 1e-4, 1e-3
 LOSS_JUMP = 2.0
 FINAL = ("interrupted", "max_seconds", "diverged")
+GOES_ON = ("interrupted", "max_seconds", "max_steps")
+NUMBERS = ("score", "stage", "done", "idle", "losses", "status")
 
 
 @dataclass
@@ -82,6 +87,8 @@ class Run:
         fresh: the terms on other points, for the error estimate.
         validation: the terms on other points, by which the best step is chosen.
         patience: steps of a stage that may pass without a better one.
+        checkpoint: where the solve is kept, and from where it goes on.
+        fingerprint: of the problem, for the checkpoint.
         progress: whether to show a bar.
     """
 
@@ -98,11 +105,18 @@ class Run:
     fresh: tuple[Residual, ...] = ()
     validation: tuple[Residual, ...] = ()
     patience: int | None = None
+    checkpoint: Checkpoint | None = None
+    fingerprint: str = ""
     progress: bool = True
+
+    def __post_init__(self) -> None:
+        """Nothing is kept yet."""
+        self._kept = -math.inf
 
     def solve(self) -> Solution:
         """Go through the stages."""
-        stand = self._begin()
+        state = None if self.checkpoint is None else resume.read(self.checkpoint.path, self.fingerprint)
+        stand = self._begin() if state is None else self._unpack(state)
         with Interrupt() as interrupt:
             while True:
                 self._descend(stand, interrupt)
@@ -170,11 +184,14 @@ class Run:
         hidden = None if self.progress else True
         with tqdm(total=self.steps, initial=stand.done, disable=hidden, desc=label, leave=False) as bar:
             while stand.status is None:
+                stand.system.place(stand.at)
                 found = self.method.step(stand.system, stand.at) if stand.done < self.steps else "max_steps"
                 if isinstance(found, str):
                     stand.status = found
+                    self._keep(stand)
                     continue
                 stand.status = self._accept(stand, found, interrupt)
+                self._keep(stand)
                 bar.set_postfix_str(f"loss {stand.at.loss:.2e}", refresh=False)
                 bar.update()
 
@@ -235,14 +252,61 @@ class Run:
         self.method.begin(stand.system)
         return False
 
+    def _keep(self, stand: Stand) -> None:
+        """Write the checkpoint where it is due, and at the end of every stage."""
+        if self.checkpoint is None:
+            return
+        seconds = self.clock.seconds()
+        if stand.status is not None or self.checkpoint.is_due(stand.done, seconds - self._kept):
+            state = self._pack(stand)
+            stand.system.place(stand.best)
+            resume.write(self.checkpoint.path, self.fingerprint, self._lone(self._models(stand)), state)
+            self._kept = seconds
+
+    def _pack(self, stand: Stand) -> Group:
+        about = {name: getattr(stand, name) for name in NUMBERS}
+        groups = {
+            "method": self.method.pack(),
+            "history": resume.pack_history(stand.history),
+            "at": resume.pack_evaluation(stand.system, stand.at),
+        }
+        if stand.best is not stand.at:
+            groups["best"] = resume.pack_evaluation(stand.system, stand.best)
+        if stand.system.terms is not self.problem.terms:
+            groups["terms"] = resume.pack_terms(stand.system.terms)
+        return Group({**about, "seconds": self.clock.seconds()}, groups=groups)
+
+    def _unpack(self, state: Group) -> Stand:
+        """The inverse of `_pack`."""
+        groups, about = state.groups, state.about
+        self.clock.set_back(about["seconds"])
+        self.method.unpack(groups["method"])
+        terms = self.problem.terms
+        if "terms" in groups:
+            terms = resume.unpack_terms(groups["terms"], terms)
+        models = {}
+        for number, (name, model) in enumerate(self.problem.models.items()):
+            first, kept = Unknowns(model), groups["at"].groups[str(number)]
+            models[name] = Unknowns(resume.unpack_model(kept, first.model), list(first.slices))
+        system = self._system(models, terms)
+        best = resume.unpack_evaluation(system, groups.get("best", groups["at"]))
+        at = resume.unpack_evaluation(system, groups["at"]) if "best" in groups else best
+        numbers = {name: about[name] for name in NUMBERS}
+        if numbers["status"] in GOES_ON:
+            numbers["status"] = None
+        return Stand(system, at, best, history=resume.unpack_history(groups["history"]), **numbers)
+
+    def _lone(self, models: dict[str, nn.Module]) -> Any:
+        """What the user handed in: one model, or a dict of them."""
+        return models[""] if self.problem.single else models
+
     def _models(self, stand: Stand) -> dict[str, nn.Module]:
         return {name: _returned(unknowns, self.problem.models[name]) for name, unknowns in stand.system.models.items()}
 
     def _model(self, stand: Stand) -> Any:
         """A copy of the model, or of the dict of models, at the last point."""
         stand.system.place(stand.at)
-        models = self._models(stand)
-        return models[""] if self.problem.single else models
+        return self._lone(self._models(stand))
 
     def _solution(self, stand: Stand, at: Evaluation) -> Solution:
         system, status = stand.system, stand.status or "max_steps"
@@ -250,10 +314,9 @@ class Run:
         values = {name: float(value) for name, value in system.parameters(at.vector).items()}
         errors = standard_errors(system, at)
         estimates = {name: Estimate(value, error) for (name, value), error in zip(values.items(), errors, strict=True)}
-        models = self._models(stand)
+        model = self._lone(self._models(stand))
         logger.info("solve ended: %s after %d steps, loss %.3e", status, len(stand.history), at.loss)
         error = estimate_error(system, at, self.fresh, self.memory) if self.fresh else None
-        model = models[""] if self.problem.single else models
         return Solution(model, History.of(stand.history), status, estimates, error, at.loss)
 
 

@@ -1,7 +1,9 @@
 """solve: any problem whose solution makes residuals of jets vanish."""
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
@@ -21,6 +23,7 @@ from kansci.solvers.quasi_newton import (
     self_scaled_broyden,
 )
 from kansci.solvers.residual import Residual
+from kansci.solvers.resume import Checkpoint, fingerprint
 from kansci.solvers.run import Callback, Resample, Run
 from kansci.solvers.solution import Clock, Solution
 
@@ -44,6 +47,7 @@ def solve(
     grids: Sequence[int] | None = None,
     parameters: Mapping[str, float | Parameter] | None = None,
     callback: Callback | None = None,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     memory: float = 1e9,
     progress: bool = True,
     seed: int = 0,
@@ -72,6 +76,8 @@ def solve(
         callback: called with a `Step` after each step, which has the model and the residuals as they are; a true
             result ends the solve, and a list of residuals, the same terms on other points or with other weights,
             takes the place of those before.
+        checkpoint: a file that is written every ten seconds, or a `Checkpoint`. Where it exists and belongs to this
+            problem, the solve goes on from it and ends with the same bits as one that was never interrupted.
         memory: bytes that may be spent on a Jacobian.
         progress: whether to show a progress bar.
         seed: of the random rows on which the terms are checked.
@@ -88,6 +94,7 @@ def solve(
     Raises:
         ConfigError: unknown method, grids that do not nest, no terms or nothing to solve for.
         DomainError: points outside the domain of a model.
+        CheckpointError: a checkpoint that is damaged, belongs to another problem or cannot be written.
         RowDependenceError: row i of a residual depends on a point other than point i.
         ShapeError: points, targets or residuals do not fit the model.
 
@@ -105,6 +112,7 @@ def solve(
     problem = Problem.read(model, residuals, parameters)
     if method != "lm" and any(map(math.isfinite, chain(*map(Tensor.tolist, problem.bounds)))):
         raise ConfigError(f'expected method="lm" for parameters with bounds, got {method!r}')
+    kept = Checkpoint(checkpoint) if isinstance(checkpoint, str | os.PathLike) else checkpoint
     settings = Settings(memory, problem.bounds, steps, seed=seed)
     run = Run(
         problem,
@@ -120,9 +128,16 @@ def solve(
         fresh=Problem.read(model, fresh, parameters).terms if fresh else (),
         validation=Problem.read(model, validation, parameters).terms if validation else (),
         patience=patience,
+        checkpoint=kept,
+        fingerprint=_fingerprint(problem, method, grids, tolerance, seed) if kept else "",
         progress=progress,
     )
     return run.solve()
+
+
+def _fingerprint(problem: Problem, *settings: Any) -> str:
+    scalars = {name: asdict(value) for name, value in problem.scalars.items()}
+    return fingerprint(problem.models, problem.terms, {"settings": settings, "scalars": scalars})
 
 
 def _stages(models: dict[str, nn.Module], grids: Sequence[int] | None) -> list[int | None]:
