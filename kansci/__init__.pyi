@@ -13,6 +13,7 @@ from .nn.features import AuxiliaryFeatures as AuxiliaryFeatures
 from .nn.multkan import MultKAN as MultKAN
 from .solvers.data import Dataset as Dataset
 from .solvers.fit import fit as fit
+from .solvers.penalty import Penalty as Penalty
 from .solvers.problem import Parameter as Parameter
 from .solvers.residual import Residual as Residual
 from .solvers.resume import Checkpoint as Checkpoint

@@ -239,6 +239,6 @@ def _read_group(place: h5py.Group) -> Group:
 
 
 def _to_tensor(values: Any) -> Tensor:
-    """A tensor in memory of its own, aligned as torch does it: sums of some libraries depend on that in the last bit."""
+    """A tensor in memory aligned as torch does it: the last bits of products depend on that in some libraries."""
     array = np.asarray(values)
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False)).clone()

@@ -80,15 +80,10 @@ def trace(model: MultKAN, x: Float[Tensor, "n d"]) -> Trace:
 
 
 def _trace_layer(layer: KANLayer, x: Float[Tensor, "in n"]) -> _LayerTrace:
-    edges = x.new_zeros(layer.config.out.n_subnodes, *x.shape)
     outside = x.new_zeros(layer.config.n_in)
     if layer.splines is not None:
-        edges += layer.splines.edge_values(x)
         low, high = layer.splines.domain
         wrapped = layer.splines.wrap(x)
         outside = (~((low[:, None] <= wrapped) & (wrapped <= high[:, None]))).to(x.dtype).mean(1)
-    if layer.symbols is not None:
-        for group in layer.symbols.groups:
-            edges[group.targets, group.sources] += layer.symbols.derivatives(group, x, 1)[0]
-    edges = edges.permute(2, 0, 1).contiguous()
+    edges = layer.edge_values(x).permute(2, 0, 1).contiguous()
     return _LayerTrace(edges, edges.sum(-1), outside)

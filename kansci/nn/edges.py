@@ -115,6 +115,14 @@ class SplineEdges(nn.Module):
         return torch.cat([coef, scale[..., None]], 2)
 
     @property
+    def factors(self) -> Float[Tensor, "subnode in functions"]:
+        """Derivatives of the weights with respect to coef and scale_base."""
+        factors = (self.mask * self.scale_spline)[..., None].expand_as(self.coef)
+        if self.config.base == "zero":
+            return factors
+        return torch.cat([factors, (self.mask * self.has_base)[..., None]], 2)
+
+    @property
     def has_base(self) -> Float[Tensor, "in"]:
         """1 for sources with a base function, 0 for periodic ones."""
         present = torch.ones_like(self.knots[:, 0])
@@ -156,7 +164,6 @@ class SplineEdges(nn.Module):
         fits = self.config.uniform or self.config.k <= 5 or channels.dtype == torch.float64
         return kernels(channels.dtype) if fits else None
 
-    @torch.no_grad()
     def edge_values(self, x: Float[Tensor, "in n"], weights: Tensor | None = None) -> Float[Tensor, "subnode in n"]:
         """The value of each edge, for other weights if some are given."""
         basis = self.plain(Jet(x[None], "value", 0), self.knots)
@@ -198,6 +205,11 @@ class SplineEdges(nn.Module):
             "splines": self.config.n_coef,
         }
         return CompiledBasis(cast(Kernels, kernels(dtype)), counts, arrays, self.end_slopes)
+
+    def functions_at(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "in functions n"]:
+        """Values of all functions, the base function being the last."""
+        basis = self.plain(Jet(x[None], "value", 0), self.knots)
+        return all_functions(basis.values[0], in_functions(basis.numbers), self.n_functions)
 
     def splines_at(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "in coef n"]:
         """Values of all B-splines."""

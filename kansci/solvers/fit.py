@@ -1,20 +1,29 @@
-"""fit: supervised learning as the residual problem model(x) - y = 0."""
+"""fit: supervised learning as the residual problem model(x) - y = 0, or with another loss."""
 
 import copy
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kansci.errors import ConfigError, ShapeError
+from kansci.errors import ConfigError, DataError, ShapeError
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.data import Dataset
+from kansci.solvers.losses import cross_entropy
+from kansci.solvers.penalty import Penalty
 from kansci.solvers.residual import Residual
+from kansci.solvers.resume import Checkpoint
+from kansci.solvers.run import Callback
 from kansci.solvers.solution import Solution
-from kansci.solvers.solve import Callback, solve
+from kansci.solvers.solve import solve
+
+Loss = str | Callable[[Tensor, Tensor], Tensor]
+LOSSES = ("mse", "cross_entropy")
+PATIENCE = 20
 
 
 def fit(
@@ -23,12 +32,18 @@ def fit(
     *,
     method: str = "lm",
     steps: int = 100,
-    loss: str = "mse",
+    loss: Loss = "mse",
+    penalty: Penalty | None = None,
+    grids: Sequence[int] | None = None,
+    batch_size: int | None = None,
+    rate: float | Callable[[float], float] | None = None,
     normalize: bool = True,
+    validation: Dataset | tuple[Any, Any] | float | None = None,
+    patience: int | None = None,
     seconds: float | None = None,
     tolerance: float | None = None,
-    grids: Sequence[int] | None = None,
     callback: Callback | None = None,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     memory: float = 1e9,
     progress: bool = True,
     seed: int = 0,
@@ -37,28 +52,39 @@ def fit(
 
     .. math:: \frac{1}{n} \sum_i w_i \, |f(x_i) - y_i|^2 / s^2
 
-    with s the standard deviation of each target if normalized, else 1.
+    with s the standard deviation of each target if normalized, else 1; or the mean of another loss of f(x_i) and y_i.
 
     Args:
         model: left unchanged.
         data: a `Dataset`, or (x, y).
         method: one of those of `solve`.
-        steps: largest number of steps of each stage.
-        loss: "mse".
-        normalize: standardize the targets by the affine map of a MultKAN's output nodes, unless it is set already.
-        seconds: wall-clock limit.
-        tolerance: a stage ends when ten steps lower the loss by less than this fraction.
+        steps: largest number of steps of each stage; epochs of first-order methods.
+        loss: "mse"; "cross_entropy" with targets that are numbers of classes (n, 1) or shares of classes (n, m), and
+            one output for each class; or a function of outputs (n, m) and targets (n, ...) that returns (n,), convex
+            in the outputs for "lm", e.g. ``lambda f, y: (f - y)[:, 0].cosh().log()``.
+        penalty: what keeps the network small and smooth.
         grids: stages from coarse to fine.
+        batch_size: points of a batch of a first-order method; by default all.
+        rate: learning rate of a first-order method, as in `solve`.
+        normalize: standardize the targets of "mse" by the affine map of a MultKAN's output nodes, unless it is set
+            already.
+        validation: data by which the best step is chosen, or the fraction of the data to set aside for it.
+        patience: a stage ends when so many steps have not lowered the validation loss; by default 20 with validation.
+        seconds: wall-clock limit.
+        tolerance: a stage ends when a round of steps lowers the loss by less than this fraction.
         callback: called with a `Step` after each step; a true result ends the fit.
+        checkpoint: a file that is written as the fit goes, and from which it goes on, as in `solve`.
         memory: bytes that may be spent on a Jacobian.
         progress: whether to show a progress bar.
         seed: of random choices.
 
     Returns:
-        The solution; `error_estimate` is the error on the test part relative to the targets, where there is one.
+        The solution; `error_estimate` is the error on the test part relative to the targets, where there is one and
+        the loss is "mse".
 
     Raises:
         ConfigError: unknown method or loss.
+        DataError: classes that are no numbers from 0 to m - 1.
         DomainError: inputs outside the model's domain; build it with ``domain=data.domain``.
         ShapeError: data that do not fit the model.
 
@@ -69,45 +95,91 @@ def fit(
         True
     """
     data = data if isinstance(data, Dataset) else Dataset(*data)
-    if loss != "mse":
-        raise ConfigError(f"expected loss to be 'mse', got {loss!r}")
-    _check(model, data)
+    if not callable(loss) and loss not in LOSSES:
+        raise ConfigError(f"expected loss to be {' or '.join(map(repr, LOSSES))} or a function, got {loss!r}")
+    data, held_out = _hold_out(data, validation, seed)
+    for own in (data, held_out):
+        if own is not None:
+            _check(model, own, loss)
     scale = torch.ones_like(data.y[0])
-    if normalize and isinstance(model, MultKAN):
+    if loss == "mse" and normalize and isinstance(model, MultKAN):
         model, scale = _standardize(model, data.y)
-    weight = 1.0 if data.weight is None else data.weight
-
-    def misfit(jet: Any, x: Tensor, y: Tensor) -> Tensor:
-        return (jet.value - y) / scale
-
     solution = solve(
         model,
-        Residual(misfit, data.x, targets=data.y, weight=weight, noise=None, name="data"),
+        _term(model, data, loss, scale),
         method=method,
         steps=steps,
         seconds=seconds,
         tolerance=tolerance,
         grids=grids,
+        penalty=penalty,
         callback=callback,
+        checkpoint=checkpoint,
         memory=memory,
         progress=progress,
         seed=seed,
+        validation=None if held_out is None else [_term(model, held_out, loss, scale)],
+        patience=PATIENCE if patience is None and held_out is not None else patience,
+        batch_size=batch_size,
+        rate=rate,
     )
-    if data.x_test is None or data.y_test is None:
+    if data.x_test is None or data.y_test is None or loss != "mse":
         return solution
     return replace(solution, error_estimate=_relative_error(solution.model, data.x_test, data.y_test))
 
 
-def _check(model: nn.Module, data: Dataset) -> None:
+def _hold_out(data: Dataset, validation: Any, seed: int) -> tuple[Dataset, Dataset | None]:
+    """The data to fit, and those to choose by."""
+    if validation is None:
+        return data, None
+    if not isinstance(validation, int | float):
+        return data, validation if isinstance(validation, Dataset) else Dataset(*validation, names=data.names)
+    own = Dataset(data.x, data.y, names=data.names, weight=data.weight, domain=data.domain).split(validation, seed)
+    kept = Dataset(own.x, own.y, data.x_test, data.y_test, names=data.names, weight=own.weight, domain=data.domain)
+    return kept, Dataset(own.x_test, own.y_test, names=data.names, domain=data.domain)
+
+
+def _term(model: nn.Module, data: Dataset, loss: Loss, scale: Tensor) -> Residual:
+    """The data as a term of a problem."""
+    weight = 1.0 if data.weight is None else data.weight
+    if loss == "mse":
+        return Residual(lambda jet, x, y: (jet.value - y) / scale, data.x, targets=data.y, weight=weight, name="data")
+    is_classes = loss == "cross_entropy" and data.y.shape[1] == 1
+    targets = nn.functional.one_hot(data.y[:, 0].long(), _count_outputs(model, data)).double() if is_classes else data.y
+    own = loss if callable(loss) else cross_entropy
+    return Residual(lambda jet, x, y: jet.value, data.x, targets=targets, weight=weight, name="data", loss=own)
+
+
+def _check(model: nn.Module, data: Dataset, loss: Loss) -> None:
     if not isinstance(model, nn.Module):
         raise ConfigError(f"expected a torch module as model, got {type(model).__name__}")
-    if isinstance(model, MultKAN):
-        expected = (model.n_inputs, model.n_outputs)
-        if (data.x.shape[1], data.y.shape[1]) != expected:
-            raise ShapeError(
-                f"expected data with {expected[0]} inputs and {expected[1]} targets for this model, "
-                f"got {data.x.shape[1]} and {data.y.shape[1]}"
-            )
+    if isinstance(model, MultKAN) and data.x.shape[1] != model.n_inputs:
+        raise ShapeError(f"expected data with {model.n_inputs} inputs for this model, got {data.x.shape[1]}")
+    if loss == "cross_entropy":
+        _check_classes(data.y, _count_outputs(model, data))
+    elif isinstance(model, MultKAN) and not callable(loss) and data.y.shape[1] != model.n_outputs:
+        raise ShapeError(f"expected data with {model.n_outputs} targets for this model, got {data.y.shape[1]}")
+
+
+@torch.no_grad()
+def _count_outputs(model: nn.Module, data: Dataset) -> int:
+    return model(data.x[:1].to(next(model.parameters()).dtype)).shape[-1]
+
+
+def _check_classes(y: Tensor, m: int) -> None:
+    """Refuse targets that are neither numbers nor shares of m classes."""
+    if y.shape[1] == 1 and m > 1:
+        wrong = (y != y.round()) | (y < 0) | (y >= m)
+        if wrong.any():
+            row = int(wrong[:, 0].nonzero()[0])
+            raise DataError(f"expected numbers of classes from 0 to {m - 1}, got {y[row, 0]:g} in row {row}")
+    elif y.shape[1] != m or m < 2:
+        raise ShapeError(
+            f"expected one output for each class, and targets of shape (n, 1) or (n, {m}), got {tuple(y.shape)} and a "
+            f"model with {m} outputs"
+        )
+    elif (y < 0).any() or not torch.allclose(y.sum(1), torch.ones_like(y[:, 0]), atol=1e-6):
+        raise DataError("expected shares of classes that are not negative and sum to 1 in each row, got others")
 
 
 def _standardize(model: MultKAN, y: Tensor) -> tuple[MultKAN, Tensor]:

@@ -113,12 +113,7 @@ class SplineFactor:
     @property
     def _factors(self) -> Float[Tensor, "subnode in functions"]:
         """Derivatives of the weights with respect to the parameters."""
-        edges = self.edges
-        mask = self.scale[:, None] * edges.mask
-        factors = (mask * edges.scale_spline)[..., None].expand_as(edges.coef)
-        if edges.config.base == "zero":
-            return factors
-        return torch.cat([factors, (mask * edges.has_base)[..., None]], 2)
+        return self.edges.factors * self.scale[:, None, None]
 
     def _columns(self, weights: Float[Tensor, "subnode in functions"]) -> Iterator[tuple[str, Tensor]]:
         """The weights that belong to each trained parameter."""

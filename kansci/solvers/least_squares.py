@@ -56,7 +56,7 @@ class LevenbergMarquardt:
         before = self.damping
         found = self._descend(system, at, local)
         if found is None:
-            return "converged" if _promise(local, before) < SETTLED * at.loss else "stalled"
+            return "converged" if _promise(local, before) < SETTLED * abs(at.loss) else "stalled"
         return found
 
     def pack(self) -> Group:
@@ -70,9 +70,10 @@ class LevenbergMarquardt:
     def _descend(self, system: System, at: Evaluation, local: Linearization) -> Evaluation | None:
         """Straight steps are tried where no bent one is lower: close to rounding, second differences are noise."""
         before = self.damping
-        found = self._search(system, at, local, _bent_step)
-        if found is not None:
-            return found
+        if system.is_least_squares:
+            found = self._search(system, at, local, _bent_step)
+            if found is not None:
+                return found
         self.damping = before
         return self._search(system, at, local, _straight_step)
 
@@ -83,7 +84,7 @@ class LevenbergMarquardt:
             solve = local.damped(self.damping)
             change = None if solve is None else direction(system, at, local, solve)
             if change is not None:
-                if -(change @ local.gradient) < SMALLEST_GAIN * at.loss:
+                if -(change @ local.gradient) < SMALLEST_GAIN * abs(at.loss):
                     break
                 trial = system.evaluate(self._clip(at.vector + change))
                 if math.isfinite(trial.loss) and not is_far(system, trial):

@@ -26,6 +26,8 @@ class Pinned(NamedTuple):
 class Linearization:
     """The Jacobian J of weighted residuals r at one point, as factors, kept where memory allows, else recomputed.
 
+    A penalty adds its gradient to J^T r, and its curvature to J^T J.
+
     Steps are damped: (J^T J + damping D) step = -J^T r, with D = diag(J^T J) + floor max diag(J^T J). The floor
     is the damping itself within LEAST_FLOOR and MOST_FLOOR: early steps are short in all directions (Levenberg),
     late ones free in those of little effect (Marquardt). Where J^T J fits into memory it is factorized, else the
@@ -50,6 +52,13 @@ class Linearization:
         self.gradient = torch.zeros_like(at.vector)
         for block in self._blocks:
             self._add(block)
+        self.gradient += system.penalty_gradient(at.vector)
+        self._curvatures = system.curvatures(at)
+        for own in self._curvatures:
+            if self._gram is None:
+                self._diagonal += own.diagonal(system.size)
+            else:
+                own.add_to(self._gram)
         if self._gram is not None:
             self._diagonal = self._gram.diagonal()
         self._held = torch.zeros_like(self.gradient, dtype=torch.bool)
@@ -96,6 +105,8 @@ class Linearization:
             total = added * vector
             for block in self._blocks:
                 total += block.adjoint(block.apply(vector)) * free
+            for own in self._curvatures:
+                total += own.times(vector) * free
             return total
 
         return conjugate_gradients(product, right * free, self._diagonal + added)

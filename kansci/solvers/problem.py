@@ -152,7 +152,7 @@ def _foreign_rows(system: System, term: Residual, jets: Any, vector: Tensor, cho
     with torch.enable_grad():
         leaves = watched(jets)
         flat = [leaf.channels for each in leaves for leaf in each.values()]
-        rows = system.rows(term, leaves, system.parameters(vector))
-        found = gradients(rows[:, chosen.to(rows.device)].sum(), flat)
+        outputs = system.outputs(term, leaves, system.parameters(vector))
+        found = gradients(outputs[chosen.to(outputs.device)].sum(), flat)
     touched = torch.stack([gradient.flatten(0, 1).abs().amax(0) for gradient in found]).amax(0).cpu()
     return ((touched > 0) & ~chosen).nonzero().flatten().tolist()

@@ -1,5 +1,6 @@
 """Residual: one term of a problem, a function of jets at points that a solution makes zero."""
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ class Residual:
         noise: standard deviation of the residual where it is a measurement, one number or (n,); None for an
             equation.
         name: what the history calls the term.
+        loss: what takes the place of the sum of squares: `loss(values[, targets])` of the values (n, r) that the
+            function returns gives (n,), one number for each point, convex in the values.
 
     Raises:
         ShapeError: points or targets are no such tensors, or their lengths differ.
@@ -54,6 +57,7 @@ class Residual:
     targets: Any = None
     noise: float | Tensor | None = None
     name: str | None = None
+    loss: Callable[..., Tensor] | None = None
 
     def __post_init__(self) -> None:
         """Refuse points, targets or weights that do not fit together or are not finite."""
@@ -121,6 +125,19 @@ class Residual:
     def size(self) -> int:
         """Number of points."""
         return len(self.point_sets[0])
+
+    def at_rows(self, rows: Tensor) -> "Residual":
+        """The same term at some of its points."""
+
+        def part(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple(own[rows] for own in value)
+            return value[rows] if isinstance(value, Tensor) and value.ndim else value
+
+        chosen = copy.copy(self)
+        for name in ("points", "targets", "weight", "noise"):
+            object.__setattr__(chosen, name, part(getattr(self, name)))
+        return chosen
 
     def __call__(self, jets: Any, parameters: dict[str, Tensor] | None = None) -> Tensor:
         """Residuals from jets.

@@ -3,6 +3,7 @@
 import copy
 import logging
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,6 +19,7 @@ from kansci.solvers.error import estimate_error
 from kansci.solvers.hidden import Reach, follow
 from kansci.solvers.interrupt import Interrupt
 from kansci.solvers.method import Method
+from kansci.solvers.penalty import Penalty
 from kansci.solvers.problem import Problem, check_rows
 from kansci.solvers.residual import Residual
 from kansci.solvers.resume import Checkpoint
@@ -34,7 +36,8 @@ Callback = Callable[[Step], Any]
 Resample = Callable[[Any], Sequence[Residual]]
 
 TOLERANCE, STAGE_TOLERANCE = 1e-4, 1e-3
-LOSS_JUMP = 2.0
+LOSS_JUMP = 1.0
+SHOW = 1.0  # seconds
 FINAL = ("interrupted", "max_seconds", "diverged")
 GOES_ON = ("interrupted", "max_seconds", "max_steps")
 NUMBERS = ("score", "stage", "done", "idle", "losses", "status")
@@ -80,6 +83,7 @@ class Run:
         steps: largest number of steps of each stage.
         tolerance: smallest fraction by which a round of steps lowers the loss; None for the defaults.
         clock: when the solve began, and when it shall end.
+        penalty: what is added to the loss.
         memory: bytes that a Jacobian may take.
         seed: of the rows on which the terms are checked.
         callback: called after each step.
@@ -100,6 +104,7 @@ class Run:
     clock: Clock
     memory: float
     seed: int
+    penalty: Penalty | None = None
     callback: Callback | None = None
     resample: Resample | None = None
     fresh: tuple[Residual, ...] = ()
@@ -162,7 +167,7 @@ class Run:
 
     def _system(self, models: dict[str, Unknowns], terms: Sequence[Residual] | None = None) -> System:
         chosen = self.problem.terms if terms is None else terms
-        return System(chosen, models, tuple(self.problem.scalars), self.problem.single)
+        return System(chosen, models, tuple(self.problem.scalars), self.problem.single, self.penalty)
 
     def _refined(self, system: System, at: Evaluation, grid: int) -> tuple[System, Evaluation]:
         """The same functions on finer grids, tightened around the activations where that costs nothing."""
@@ -174,7 +179,8 @@ class Run:
         models = {name: _tighten(unknowns, exact.reach[name]) for name, unknowns in finer.models.items()}
         tight = self._system(models, system.terms)
         tightened = tight.evaluate(tight.read(scalars))
-        return (tight, tightened) if tightened.loss < LOSS_JUMP * exact.loss else (finer, exact)
+        jump = tightened.loss - exact.loss
+        return (tight, tightened) if jump < LOSS_JUMP * abs(exact.loss) else (finer, exact)
 
     def _descend(self, stand: Stand, interrupt: Interrupt) -> None:
         """The steps of a stage."""
@@ -183,6 +189,7 @@ class Run:
         label = f"stage {stand.stage + 1} of {len(self.stages)}"
         hidden = None if self.progress else True
         with tqdm(total=self.steps, initial=stand.done, disable=hidden, desc=label, leave=False) as bar:
+            stand.system.tick = self._ticker(bar, interrupt)
             while stand.status is None:
                 stand.system.place(stand.at)
                 found = self.method.step(stand.system, stand.at) if stand.done < self.steps else "max_steps"
@@ -194,6 +201,20 @@ class Run:
                 self._keep(stand)
                 bar.set_postfix_str(f"loss {stand.at.loss:.2e}", refresh=False)
                 bar.update()
+
+    def _ticker(self, bar: Any, interrupt: Interrupt) -> Callable[[int], bool]:
+        """Shows how many points have been propagated within a step that takes long."""
+        start, total = time.perf_counter(), 0
+
+        def tick(points: int) -> bool:
+            nonlocal start, total
+            total += points
+            if time.perf_counter() - start > SHOW:
+                bar.set_postfix_str(f"{total} points")
+                start = time.perf_counter()
+            return interrupt.pressed or self.clock.is_over()
+
+        return tick
 
     def _accept(self, stand: Stand, found: Evaluation, interrupt: Interrupt) -> str | None:
         """Take a step; the status if it was the last one."""
@@ -207,7 +228,7 @@ class Run:
         stand.history.append(self._record(stand, score))
         if self._is_told_to_stop(stand) or interrupt.pressed:
             return "interrupted"
-        if stand.at.loss == 0 or self._is_flat(stand):
+        if (stand.at.loss == 0 and stand.system.is_least_squares) or self._is_flat(stand):
             return "converged"
         if self.patience is not None and stand.idle >= self.patience:
             return "stopped_early"
@@ -218,17 +239,18 @@ class Run:
         default = TOLERANCE if is_last else STAGE_TOLERANCE
         tolerance = default if self.tolerance is None else self.tolerance
         losses, length = stand.losses, self.method.round
-        return len(losses) > length and losses[-1] > (1 - tolerance) * losses[-1 - length]
+        return len(losses) > length and losses[-1 - length] - losses[-1] < tolerance * abs(losses[-1 - length])
 
     def _score(self, stand: Stand) -> float:
         """What the best point is chosen by."""
         if not self.validation:
             return stand.at.loss
-        system = self._system(stand.system.models, self.validation)
+        system = replace(self._system(stand.system.models, self.validation), penalty=None)
         return system.evaluate(stand.at.vector).loss
 
     def _record(self, stand: Stand, score: float) -> Step:
-        terms = dict(zip(self.problem.names, stand.at.losses, strict=True))
+        names = [*self.problem.names, *(["penalty"] if self.penalty is not None else [])]
+        terms = dict(zip(names, stand.at.losses, strict=True))
         return Step(
             step=len(stand.history) + 1,
             stage=stand.stage,

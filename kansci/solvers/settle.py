@@ -26,7 +26,7 @@ from kansci.solvers.unknowns import Unknowns
 BEYOND = 3  # order of the differences above the degree of the splines
 POINTS = 1024  # rows of a QR factorization at a time
 STIFFNESS = tuple(10.0**-power for power in range(0, 25, 2))
-SAME_LOSS = 1.1
+SAME_LOSS = 0.1
 
 
 @torch.no_grad()
@@ -62,7 +62,7 @@ def _settle_layer(system: System, at: Evaluation, name: str, number: int) -> Eva
         settle_edges(cast(SplineEdges, model.layers[number].splines), triangle, stiffness)
         system.models[name].model = model
         settled = system.evaluate(system.read(system.free(at.vector)))
-        if settled.loss < SAME_LOSS * at.loss < math.inf:
+        if settled.loss - at.loss < SAME_LOSS * abs(at.loss) < math.inf:
             return settled
     return at
 

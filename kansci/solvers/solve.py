@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from kansci.errors import ConfigError
 from kansci.nn.multkan import MultKAN
+from kansci.solvers.first_order import adam, cosine, sgd
 from kansci.solvers.least_squares import LevenbergMarquardt
 from kansci.solvers.method import Method, Settings
+from kansci.solvers.penalty import Penalty
 from kansci.solvers.problem import Parameter, Problem
 from kansci.solvers.quasi_newton import (
     DenseInverse,
@@ -33,7 +35,11 @@ METHODS: dict[str, Callable[[Settings], Method]] = {
     "ssbfgs": lambda settings: QuasiNewton(lambda: DenseInverse(self_scaled_bfgs)),
     "ssbroyden": lambda settings: QuasiNewton(lambda: DenseInverse(self_scaled_broyden)),
     "lbfgs": lambda settings: QuasiNewton(LimitedInverse),
+    "adam": adam,
+    "sgd": sgd,
 }
+QUASI_NEWTON = ("bfgs", "ssbfgs", "ssbroyden", "lbfgs")
+FIRST_ORDER = ("adam", "sgd")
 
 
 def solve(
@@ -46,6 +52,7 @@ def solve(
     tolerance: float | None = None,
     grids: Sequence[int] | None = None,
     parameters: Mapping[str, float | Parameter] | None = None,
+    penalty: Penalty | None = None,
     callback: Callback | None = None,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     memory: float = 1e9,
@@ -55,6 +62,8 @@ def solve(
     resample: Resample | None = None,
     validation: Sequence[Residual] | None = None,
     patience: int | None = None,
+    batch_size: int | None = None,
+    rate: float | Callable[[float], float] | None = None,
 ) -> Solution:
     r"""Minimize a sum of squared residuals over the parameters of models and free scalars.
 
@@ -65,14 +74,17 @@ def solve(
         residuals: the terms t, each a `Residual`.
         method: "lm", Levenberg-Marquardt, the best by far where residuals can be squared and summed; or a
             quasi-Newton method: "bfgs", "ssbfgs" (self-scaled), "ssbroyden" (self-scaled, after Al-Baali and Khalfan),
-            "lbfgs" (limited memory). Their steps are cheaper and many more are needed.
-        steps: largest number of steps of each stage.
+            "lbfgs" (limited memory), whose steps are cheaper and many more; or a first-order method: "adam", "sgd"
+            (with momentum), for losses of millions of points.
+        steps: largest number of steps of each stage; epochs of first-order methods.
         seconds: wall-clock limit of the whole solve.
         tolerance: a stage ends when ten steps (a hundred of a quasi-Newton method) lower the loss by less than this
-            fraction; by default 1e-4 for the last stage and 1e-3 for those before.
+            fraction; by default 1e-4 for the last stage and 1e-3 for those before. First-order methods take all
+            their epochs.
         grids: stages from coarse to fine: intervals of every spline edge, each a multiple of the one before and the
             first of the model's own.
         parameters: free scalars by name: a start, or a `Parameter` with bounds.
+        penalty: what is added to the loss to keep networks small and smooth.
         callback: called with a `Step` after each step, which has the model and the residuals as they are; a true
             result ends the solve, and a list of residuals, the same terms on other points or with other weights,
             takes the place of those before.
@@ -87,6 +99,9 @@ def solve(
             `kansci.physics.extremes.extreme_points` among them.
         validation: the same terms on other points; the model with the lowest loss on them is returned.
         patience: a stage ends when so many steps have not lowered the validation loss.
+        batch_size: points of a batch of a first-order method, over all terms; by default all.
+        rate: learning rate of a first-order method: a number, from which it falls to 0 along a cosine, or a function
+            of the share of the stage's epochs that have passed; by default 0.01.
 
     Returns:
         The solution. Ctrl-C returns the best so far with status "interrupted".
@@ -110,10 +125,15 @@ def solve(
     if method not in METHODS:
         raise ConfigError(f"expected method to be one of {', '.join(METHODS)}, got {method!r}")
     problem = Problem.read(model, residuals, parameters)
-    if method != "lm" and any(map(math.isfinite, chain(*map(Tensor.tolist, problem.bounds)))):
-        raise ConfigError(f'expected method="lm" for parameters with bounds, got {method!r}')
+    if method in QUASI_NEWTON and any(map(math.isfinite, chain(*map(Tensor.tolist, problem.bounds)))):
+        raise ConfigError(f'expected method="lm" or "adam" for parameters with bounds, got {method!r}')
+    if method not in FIRST_ORDER and (batch_size is not None or rate is not None):
+        raise ConfigError(f'expected batch_size and rate with method="adam" or "sgd" only, got {method!r}')
+    if batch_size is not None and batch_size < 1:
+        raise ConfigError(f"expected a batch_size of at least 1, got {batch_size}")
     kept = Checkpoint(checkpoint) if isinstance(checkpoint, str | os.PathLike) else checkpoint
-    settings = Settings(memory, problem.bounds, steps, seed=seed)
+    schedule = cosine(rate) if isinstance(rate, int | float) else rate
+    settings = Settings(memory, problem.bounds, steps, batch_size, schedule, seed)
     run = Run(
         problem,
         METHODS[method](settings),
@@ -123,13 +143,14 @@ def solve(
         Clock(seconds),
         memory,
         seed,
+        penalty,
         callback,
         resample,
         fresh=Problem.read(model, fresh, parameters).terms if fresh else (),
         validation=Problem.read(model, validation, parameters).terms if validation else (),
         patience=patience,
         checkpoint=kept,
-        fingerprint=_fingerprint(problem, method, grids, tolerance, seed) if kept else "",
+        fingerprint=_fingerprint(problem, method, grids, tolerance, seed, batch_size, penalty) if kept else "",
         progress=progress,
     )
     return run.solve()

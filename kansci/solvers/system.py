@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
 from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
@@ -14,6 +14,8 @@ from torch.func import jvp
 from kansci.jets import Jet, jet
 from kansci.solvers.hidden import Reach, jet_and_reach
 from kansci.solvers.jacobian import Factor, factorize
+from kansci.solvers.losses import measure, term_loss
+from kansci.solvers.penalty import Curvature, Penalty, curvatures, look, sample
 from kansci.solvers.residual import Residual
 from kansci.solvers.unknowns import Unknowns
 
@@ -24,10 +26,10 @@ class Evaluation(NamedTuple):
     Attributes:
         vector: the unknowns (p,).
         models: the models whose grids the vector belongs to.
-        rows: weighted residuals of each term, (r, n); the loss is the sum of their squares.
+        rows: weighted residuals of each term, (r, n); the loss is the sum of their squares, or has the same gradient.
         jets: for each term, for each point set, the jet of each model.
         reach: how far the activations of each model reach.
-        losses: the terms of the loss.
+        losses: the terms of the loss, and the penalty where there is one.
         loss: their sum.
     """
 
@@ -54,14 +56,23 @@ class System:
         models: unknowns by name of the model.
         scalars: names of the free scalars.
         single: whether residual functions get the jet of the only model instead of a dict.
+        penalty: of the edges of the models at the points of the terms, or None.
         chunk: points that are propagated at a time.
+        tick: called with the number of points that have just been propagated; true asks for an early end.
     """
 
     terms: Sequence[Residual]
     models: dict[str, Unknowns]
     scalars: tuple[str, ...] = ()
     single: bool = True
+    penalty: Penalty | None = None
     chunk: int = 4096
+    tick: Callable[[int], bool] = lambda points: False
+
+    @property
+    def is_least_squares(self) -> bool:
+        """Whether the loss is a sum of squares, of which second differences of rows tell more."""
+        return all(term.loss is None for term in self.terms)
 
     @property
     def size(self) -> int:
@@ -99,10 +110,13 @@ class System:
         self.write(vector)
         reach: dict[str, Reach] = {}
         jets = [[self._jets(points, term.needs, reach) for points in term.point_sets] for term in self.terms]
-        rows = [self.rows(term, own, self.parameters(vector)) for term, own in zip(self.terms, jets, strict=True)]
-        losses = [float(own.square().sum()) for own in rows]
+        pairs = zip(self.terms, jets, strict=True)
+        found = [measure(term, self.outputs(term, own, self.parameters(vector))) for term, own in pairs]
+        losses = [float(own.total) for own in found]
+        if self.penalty is not None:
+            losses.append(float(self._penalize(self.penalty)))
         models = {name: unknowns.model for name, unknowns in self.models.items()}
-        return Evaluation(vector, models, rows, jets, reach, losses, sum(losses))
+        return Evaluation(vector, models, [own.rows for own in found], jets, reach, losses, sum(losses))
 
     def _jets(self, points: Tensor, needs: str, reach: dict[str, Reach]) -> dict[str, Jet]:
         return {name: self._jet(name, points, needs, reach) for name in self.models}
@@ -113,16 +127,53 @@ class System:
             found, own = jet_and_reach(self.models[name].model, part, needs)
             parts.append(found.channels)
             reach[name] = reach[name].join(own) if name in reach else own
+            self.tick(len(part))
         return Jet(torch.cat(parts, 2), needs, points.shape[1])
 
-    def rows(self, term: Residual, jets: list[dict[str, Jet]], parameters: dict[str, Tensor]) -> Tensor:
-        """Weighted residuals (r, n) of a term."""
-        given = tuple(own[next(iter(own))] if self.single else own for own in jets)
-        weight = torch.as_tensor(term.weight, dtype=torch.float64, device=term.point_sets[0].device)
-        return (term(given, parameters) * (weight / term.size).sqrt().reshape(-1, 1)).T
+    def outputs(self, term: Residual, jets: list[dict[str, Jet]], parameters: dict[str, Tensor]) -> Tensor:
+        """What the function of a term returns, (n, r)."""
+        return term(tuple(own[next(iter(own))] if self.single else own for own in jets), parameters)
+
+    def _penalize(self, penalty: Penalty) -> Tensor:
+        points = self._samples
+        return torch.stack([penalty.of(look(unknowns.model, points)) for unknowns in self.models.values()]).sum()
+
+    @property
+    def _samples(self) -> Tensor:
+        """Some of the points of all terms, where edges are looked at."""
+        return sample(torch.cat([sample(points) for term in self.terms for points in term.point_sets]))
+
+    def penalty_gradient(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "p"]:
+        """Half the gradient of the penalty at a vector that has been written."""
+        if self.penalty is None:
+            return torch.zeros_like(vector)
+        tensors = self._tensors
+        with torch.enable_grad(), watching(tensors):
+            found = gradients(self._penalize(self.penalty) / 2, tensors)
+        return self._collect(found, torch.zeros_like(self.free(vector)))
+
+    def curvatures(self, at: Evaluation) -> list[Curvature]:
+        """Half the second derivatives of the majorized penalty."""
+        if self.penalty is None:
+            return []
+        self.place(at)
+        first = accumulate(map(len, self.models.values()), initial=0)
+        pairs = zip(self.models.values(), first, strict=False)
+        return [own for unknowns, start in pairs for own in curvatures(self.penalty, unknowns, self._samples, start)]
+
+    @property
+    def _tensors(self) -> list[Tensor]:
+        """The trained tensors of all models."""
+        return [tensor for unknowns in self.models.values() for tensor in unknowns.tensors.values()]
+
+    def _collect(self, values: Sequence[Tensor], scalars: Tensor) -> Float[Tensor, "p"]:
+        """The vector of what belongs to each of the trained tensors and to the free scalars."""
+        each = iter(values)
+        pieces = [unknowns.collect([next(each) for _ in unknowns.slices]) for unknowns in self.models.values()]
+        return torch.cat([*pieces, scalars])
 
     def gradient(self, at: Evaluation) -> Float[Tensor, "p"]:
-        """J^T r, half the gradient of the loss, by one backward pass for all components of a term."""
+        """Half the gradient of the loss, J^T r for squares, by one backward pass for all components of a term."""
         self.place(at)
         totals = {name: at.vector.new_zeros(len(unknowns)) for name, unknowns in self.models.items()}
         scalars = torch.zeros_like(self.free(at.vector))
@@ -132,7 +183,26 @@ class System:
             for points, each in zip(term.point_sets, adjoints, strict=True):
                 for name, adjoint in each.items():
                     totals[name] += self._pull(name, points, term.needs, adjoint)
-        return torch.cat([*totals.values(), scalars])
+        return torch.cat([*totals.values(), scalars]) + self.penalty_gradient(at.vector)
+
+    def slope(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "p"]:
+        """The gradient of the loss in one pass over all points at once."""
+        self.write(vector)
+        tensors = self._tensors
+        scalars = self.free(vector).clone().requires_grad_()
+        parameters = dict(zip(self.scalars, scalars, strict=True))
+        with torch.enable_grad(), watching(tensors):
+            losses = []
+            for term in self.terms:
+                jets = [
+                    {name: jet(own.model, points, term.needs) for name, own in self.models.items()}
+                    for points in term.point_sets
+                ]
+                losses.append(term_loss(term, self.outputs(term, jets, parameters)))
+            if self.penalty is not None:
+                losses.append(self._penalize(self.penalty))
+            *found, own = gradients(torch.stack(losses).sum(), [*tensors, scalars])
+        return self._collect(found, own)
 
     def _slopes(
         self, term: Residual, jets: list[dict[str, Jet]], vector: Tensor
@@ -142,8 +212,8 @@ class System:
             leaves = watched(jets)
             flat = [leaf.channels for each in leaves for leaf in each.values()]
             scalars = self.free(vector).clone().requires_grad_()
-            rows = self.rows(term, leaves, dict(zip(self.scalars, scalars, strict=True)))
-            *found, own = gradients(rows.square().sum() / 2, [*flat, scalars])
+            outputs = self.outputs(term, leaves, dict(zip(self.scalars, scalars, strict=True)))
+            *found, own = gradients(term_loss(term, outputs) / 2, [*flat, scalars])
         adjoints = iter(found)
         return [{name: next(adjoints) for name in each} for each in leaves], own
 
@@ -186,21 +256,24 @@ class System:
         with torch.enable_grad():
             leaves = watched(jets)
             flat = [leaf.channels for each in leaves for leaf in each.values()]
-            found = [gradients(row.sum(), flat) for row in self.rows(term, leaves, self.parameters(vector))]
+            outputs = self.outputs(term, leaves, self.parameters(vector))
+            rows = measure(term, outputs.detach()).weigh(outputs)
+            found = [gradients(row.sum(), flat) for row in rows]
         columns = iter(zip(*found, strict=True))
         return [{name: torch.stack(next(columns)) for name in each} for each in leaves]
 
     def _scalar_columns(self, term: Residual, jets: list[dict[str, Jet]], vector: Tensor) -> Tensor:
         """Derivatives of the rows with respect to the free scalars, (scalars, r, n)."""
+        if not self.scalars:
+            return vector.new_zeros(0, 1, term.size)
         values = self.parameters(vector)
+        weigh = measure(term, self.outputs(term, jets, values)).weigh
         columns = []
         for name in self.scalars:
             tangents = {
                 other: torch.ones_like(v) if other == name else torch.zeros_like(v) for other, v in values.items()
             }
-            columns.append(jvp(lambda p: self.rows(term, jets, p), (values,), (tangents,))[1])
-        if not columns:
-            return vector.new_zeros(0, 1, term.size)
+            columns.append(weigh(jvp(lambda p: self.outputs(term, jets, p), (values,), (tangents,))[1]))
         return torch.stack(columns)
 
 

@@ -27,12 +27,12 @@ class Unknowns:
         """Copy the model; `trained` names its unknowns, by default those that require gradients."""
         if trained is None:
             trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-        self.model = copy.deepcopy(model).to(torch.float64).requires_grad_(False)
         self.slices: dict[str, slice] = {}
         self.size = 0
         for name in trained:
             self.slices[name] = slice(self.size, self.size + model.get_parameter(name).numel())
             self.size = self.slices[name].stop
+        self.model = copy.deepcopy(model).to(torch.float64).requires_grad_(False)
         identifiable = self._identifiable()
         self.active = None if identifiable.all() else identifiable.nonzero().flatten()
 

@@ -130,10 +130,10 @@ def test_numpy_arrays_are_fitted():
 @pytest.mark.parametrize(
     ("model", "x", "options", "kind", "message"),
     [
-        (MultKAN([2, 1]), X, {}, ShapeError, "data with 2 inputs and 1 targets for this model, got 1 and 1"),
-        (MultKAN([1, 2]), X, {}, ShapeError, "data with 1 inputs and 2 targets for this model, got 1 and 1"),
+        (MultKAN([2, 1]), X, {}, ShapeError, "data with 2 inputs for this model, got 1"),
+        (MultKAN([1, 2]), X, {}, ShapeError, "data with 2 targets for this model, got 1"),
         (MultKAN([1, 1]), 2 * X, {}, DomainError, "within the model's domain, .*Dataset.domain"),
-        (MultKAN([1, 1]), X, {"loss": "hinge"}, ConfigError, "expected loss to be 'mse', got 'hinge'"),
+        (MultKAN([1, 1]), X, {"loss": "hinge"}, ConfigError, "expected loss to be 'mse' or 'cross_entropy' or a function, got 'hinge'"),
         (MultKAN([1, 1]), X, {"method": "newton"}, ConfigError, "expected method to be one of"),
         (torch.sin, X, {}, ConfigError, "expected a torch module"),
     ],

@@ -13,6 +13,7 @@ from kansci.config import LayerConfig, ModelConfig, Width
 from kansci.jets import LEVELS, Jet, jet
 from kansci.nn.baselines import MLP
 from kansci.nn.multkan import MultKAN
+from kansci.solvers.losses import measure
 from kansci.solvers.residual import Residual
 from kansci.solvers.system import Block, System
 from kansci.solvers.unknowns import Unknowns
@@ -46,7 +47,7 @@ def rows_by_autograd(system: System, scalars: Tensor | None = None) -> Callable[
         found = []
         for term in system.terms:
             jets = [{name: jet(call, x, term.needs) for name, call in calls.items()} for x in term.point_sets]
-            found.append(system.rows(term, jets, parameters).flatten())
+            found.append(measure(term, system.outputs(term, jets, parameters)).rows.flatten())
         return torch.cat(found)
 
     return rows

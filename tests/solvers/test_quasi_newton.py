@@ -208,7 +208,7 @@ def test_hidden_grids_follow():
 
 def test_bounds_are_for_least_squares():
     model, terms = exponential()
-    with pytest.raises(ConfigError, match='expected method="lm" for parameters with bounds'):
+    with pytest.raises(ConfigError, match='expected method="lm" or "adam" for parameters with bounds'):
         solve(model, terms, method="bfgs", parameters={"a": Parameter(1.0, low=0.0)}, progress=False)
 
 
