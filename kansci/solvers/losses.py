@@ -83,6 +83,7 @@ def weights(term: Residual) -> Float[Tensor, "n"]:
 
 
 def _measure_loss(term: Residual, outputs: Tensor, weight: Tensor) -> Measure:
+    total = (pointwise(term, outputs) * weight).sum()
     loss: Any = term.loss
     targets = () if term.targets is None else (term.targets,)
 
@@ -100,7 +101,7 @@ def _measure_loss(term: Residual, outputs: Tensor, weight: Tensor) -> Measure:
 
     along = torch.einsum("nor,no->nr", vectors, gradients)
     rows = (torch.where(values > 0, along / values.sqrt(), 0.0) * scale).T
-    return Measure((pointwise(term, outputs) * weight).sum(), rows, weigh)
+    return Measure(total, rows, weigh)
 
 
 def _as_row(target: Any) -> Any:

@@ -1,9 +1,10 @@
 import math
+from typing import Any
 
 import pytest
 import torch
 
-from kansci.errors import ConfigError, DomainError, KansciError, ShapeError
+from kansci.errors import ConfigError, DataError, DomainError, KansciError, ShapeError
 from kansci.nn.baselines import MLP
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.data import Dataset
@@ -133,7 +134,13 @@ def test_numpy_arrays_are_fitted():
         (MultKAN([2, 1]), X, {}, ShapeError, "data with 2 inputs for this model, got 1"),
         (MultKAN([1, 2]), X, {}, ShapeError, "data with 2 targets for this model, got 1"),
         (MultKAN([1, 1]), 2 * X, {}, DomainError, "within the model's domain, .*Dataset.domain"),
-        (MultKAN([1, 1]), X, {"loss": "hinge"}, ConfigError, "expected loss to be 'mse' or 'cross_entropy' or a function, got 'hinge'"),
+        (
+            MultKAN([1, 1]),
+            X,
+            {"loss": "hinge"},
+            ConfigError,
+            "'mse' or 'cross_entropy' or a function, got 'hinge'",
+        ),
         (MultKAN([1, 1]), X, {"method": "newton"}, ConfigError, "expected method to be one of"),
         (torch.sin, X, {}, ConfigError, "expected a torch module"),
     ],
@@ -142,3 +149,66 @@ def test_what_does_not_fit_is_refused(model, x, options, kind, message):
     with pytest.raises(kind, match=message) as caught:
         fit(model, (x, wave(x)), progress=False, **options)
     assert isinstance(caught.value, KansciError)
+
+
+@pytest.mark.parametrize("method", ["lm", "bfgs", "adam"])
+def test_classes_are_learned(method):
+    """Three sectors of the plane."""
+    x = Dataset.from_function(lambda x: x[:, 0], [(-1, 1), (-1, 1)], 300).x
+    classes = (torch.atan2(x[:, 1], x[:, 0]) / 2.1 + 1.5).floor()
+    options: dict[str, Any] = {"batch_size": 50, "rate": 0.05} if method == "adam" else {}
+    options |= {"method": method, "steps": 30, "progress": False}
+    found = fit(MultKAN([2, 3]), (x, classes), loss="cross_entropy", **options)
+    assert (found.model(x).argmax(1) == classes).double().mean() > 0.93
+    assert found.loss < 0.3
+
+
+def test_shares_of_classes_are_learned():
+    shares = torch.cat([0.5 + 0.1 * wave(X), 0.5 - 0.1 * wave(X)], 1)
+    found = fit(MultKAN([1, 2]), (X, shares), loss="cross_entropy", steps=30, progress=False)
+    assert (found.model(X).softmax(1) - shares).abs().max() < 1e-2
+
+
+def test_outliers_are_ignored_by_a_loss_that_grows_slowly():
+    y = wave(X)
+    y[::20] += 5
+    found = fit(
+        MultKAN([1, 1]), (X, y), loss=lambda f, y: (100 * (f - y)[:, 0] ** 2 + 1).sqrt(), steps=60, progress=False
+    )
+    assert (found.model(X) - wave(X)).abs().max() < 0.05
+
+
+def test_validation_stops_before_noise_is_learned():
+    generator = torch.Generator().manual_seed(0)
+    x = 2 * torch.rand(60, 1, generator=generator).double() - 1
+    y = wave(x) + 0.3 * torch.randn(60, 1, generator=generator).double()
+    options: dict[str, Any] = {"grids": (5, 20, 80), "steps": 60, "progress": False}
+    plain = fit(MultKAN([1, 1]), (x, y), **options)
+    stopped = fit(MultKAN([1, 1]), (x, y), validation=0.3, patience=5, **options)
+    errors = [float((own.model(X) - wave(X)).square().mean()) for own in (plain, stopped)]
+    assert errors[1] < errors[0] / 3
+    assert stopped.history.validation is not None
+    assert len(stopped.history.validation) == len(stopped.history.loss)
+
+
+def test_validation_data_may_be_given():
+    found = fit(MultKAN([1, 1]), (X[::2], wave(X[::2])), validation=(X[1::2], wave(X[1::2])), progress=False)
+    assert found.history.validation is not None
+    best = found.history.validation.min()
+    scale = wave(X[::2]).var(correction=0)
+    assert float((found.model(X[1::2]) - wave(X[1::2])).square().mean() / scale) == pytest.approx(best, rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("width", "y", "kind", "message"),
+    [
+        ([1, 3], torch.full((401,), 3.0), DataError, "numbers of classes from 0 to 2, got 3 in row 0"),
+        ([1, 3], torch.full((401,), 0.5), DataError, "numbers of classes from 0 to 2, got 0.5 in row 0"),
+        ([1, 2], torch.ones(401, 2), DataError, "shares of classes that are not negative and sum to 1"),
+        ([1, 2], torch.ones(401, 3), ShapeError, "one output for each class"),
+        ([1, 1], torch.zeros(401), ShapeError, "one output for each class"),
+    ],
+)
+def test_targets_that_are_no_classes_are_refused(width, y, kind, message):
+    with pytest.raises(kind, match=message):
+        fit(MultKAN(width), (X, y), loss="cross_entropy", progress=False)

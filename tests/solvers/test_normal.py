@@ -151,7 +151,7 @@ def test_steps_do_not_depend_on_the_unit_of_the_loss(memory):
 @pytest.mark.parametrize(("memory", "calls"), [(PLENTY, 1), (BLOCKS_ONLY, 1), (NONE, 3)])
 def test_blocks_are_kept_if_there_is_memory(memory, calls):
     plain, at = system_and_start()
-    system = Counted(plain.terms, plain.models, plain.scalars, plain.single, plain.chunk)
+    system = Counted(plain.terms, plain.models, plain.scalars, plain.single, chunk=plain.chunk)
     assert sum(block.nbytes for block in plain.jacobian(at)) < BLOCKS_ONLY / 2 < 16 * system.size**2
     local = Linearization(system, at, memory)
     assert len(system.held) == 1
