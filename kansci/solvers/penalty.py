@@ -63,19 +63,6 @@ class Penalty:
         if not all(math.isfinite(own) and own >= 0 for own in (self.l1, self.entropy, self.smoothness)):
             raise ConfigError(f"expected weights that are finite and not negative, got {self}")
 
-    def of(self, layers: list["Edges"]) -> Tensor:
-        """Its value for the edges of all layers, differentiable."""
-        return torch.stack([self._of_layer(edges) for edges in layers]).sum()
-
-    def _of_layer(self, edges: "Edges") -> Tensor:
-        total = edges.values.new_zeros(())
-        if self.l1 or self.entropy:
-            magnitudes = edges.magnitudes
-            total = total + self.l1 * magnitudes.sum() + self.entropy * entropy(magnitudes)
-        if self.smoothness and edges.layer.splines is not None:
-            total = total + self.smoothness * roughness(edges.layer.splines).sum()
-        return total
-
 
 @dataclass
 class Edges:
@@ -112,6 +99,21 @@ def look(model: nn.Module, x: Float[Tensor, "n d"]) -> list[Edges]:
         found.append(Edges(layer, source, layer.edge_values(source)))
         nodes = layer.combine(Jet(found[-1].values.sum(1)[None], "value", 0))
     return found
+
+
+def penalize(penalty: Penalty, layers: list[Edges]) -> Tensor:
+    """The penalty of the edges of all layers, differentiable."""
+    return torch.stack([_of_layer(penalty, edges) for edges in layers]).sum()
+
+
+def _of_layer(penalty: Penalty, edges: Edges) -> Tensor:
+    total = edges.values.new_zeros(())
+    if penalty.l1 or penalty.entropy:
+        magnitudes = edges.magnitudes
+        total = total + penalty.l1 * magnitudes.sum() + penalty.entropy * entropy(magnitudes)
+    if penalty.smoothness and edges.layer.splines is not None:
+        total = total + penalty.smoothness * roughness(edges.layer.splines).sum()
+    return total
 
 
 def entropy(magnitudes: Tensor) -> Tensor:

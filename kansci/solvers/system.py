@@ -15,7 +15,7 @@ from kansci.jets import Jet, jet
 from kansci.solvers.hidden import Reach, jet_and_reach
 from kansci.solvers.jacobian import Factor, factorize
 from kansci.solvers.losses import measure, term_loss
-from kansci.solvers.penalty import Curvature, Penalty, curvatures, look, sample
+from kansci.solvers.penalty import Curvature, Penalty, curvatures, look, penalize, sample
 from kansci.solvers.residual import Residual
 from kansci.solvers.unknowns import Unknowns
 
@@ -136,7 +136,7 @@ class System:
 
     def _penalize(self, penalty: Penalty) -> Tensor:
         points = self._samples
-        return torch.stack([penalty.of(look(unknowns.model, points)) for unknowns in self.models.values()]).sum()
+        return torch.stack([penalize(penalty, look(own.model, points)) for own in self.models.values()]).sum()
 
     @property
     def _samples(self) -> Tensor:

@@ -185,7 +185,7 @@ def test_validation_stops_before_noise_is_learned():
     options: dict[str, Any] = {"grids": (5, 20, 80), "steps": 60, "progress": False}
     plain = fit(MultKAN([1, 1]), (x, y), **options)
     stopped = fit(MultKAN([1, 1]), (x, y), validation=0.3, patience=5, **options)
-    errors = [float((own.model(X) - wave(X)).square().mean()) for own in (plain, stopped)]
+    errors = [(own.model(X) - wave(X)).square().mean().item() for own in (plain, stopped)]
     assert errors[1] < errors[0] / 3
     assert stopped.history.validation is not None
     assert len(stopped.history.validation) == len(stopped.history.loss)
@@ -196,7 +196,8 @@ def test_validation_data_may_be_given():
     assert found.history.validation is not None
     best = found.history.validation.min()
     scale = wave(X[::2]).var(correction=0)
-    assert float((found.model(X[1::2]) - wave(X[1::2])).square().mean() / scale) == pytest.approx(best, rel=0.3)
+    error = (found.model(X[1::2]) - wave(X[1::2])).square().mean()
+    assert (error / scale).item() == pytest.approx(best, rel=0.3)
 
 
 @pytest.mark.parametrize(

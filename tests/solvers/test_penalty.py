@@ -10,7 +10,7 @@ from kansci.nn.baselines import MLP
 from kansci.nn.edges import SplineEdges
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.normal import Linearization
-from kansci.solvers.penalty import SAMPLES, Penalty, entropy, look, sample
+from kansci.solvers.penalty import SAMPLES, Penalty, entropy, look, penalize, sample
 from kansci.solvers.residual import Residual
 from kansci.solvers.solve import METHODS, solve
 from tests.helpers import assert_same
@@ -38,14 +38,14 @@ def test_magnitudes_are_those_of_the_paper(width):
         magnitudes = edges.abs().mean(0)
         shares = magnitudes / magnitudes.sum()
         expected += 0.3 * magnitudes.sum() - 0.2 * (shares * shares.log()).sum()
-    assert_same(Penalty(l1=0.3, entropy=0.2).of(look(model, X)).detach(), expected)
+    assert_same(penalize(Penalty(l1=0.3, entropy=0.2), look(model, X)).detach(), expected)
 
 
 def test_smoothness_of_a_parabola_is_known():
     model = MultKAN([1, 1], grid=4, k=3, base="zero")
     with torch.no_grad():
         model.get_parameter("layers.0.splines.coef").copy_(torch.arange(7).double() ** 2)
-    assert Penalty(smoothness=0.5).of(look(model, X[:, :1])).item() == pytest.approx(0.5 * 4)
+    assert penalize(Penalty(smoothness=0.5), look(model, X[:, :1])).item() == pytest.approx(0.5 * 4)
 
 
 def test_entropy_has_known_values():
