@@ -109,7 +109,7 @@ class FirstOrder:
         orders = [_split(size, count, generator) for size in sizes]
         for rows in zip(*orders, strict=True):
             terms = [term.at_rows(own) for term, own in zip(system.terms, rows, strict=True)]
-            yield System(terms, system.models, system.scalars, system.single, system.penalty)
+            yield System(terms, system.models, system.scalars, system.single, system.penalty, system.prior)
 
     def pack(self) -> Group:
         """Number of the epoch and the memory of the optimizer."""

@@ -15,6 +15,7 @@ from kansci.nn.multkan import MultKAN
 from kansci.solvers.data import Dataset
 from kansci.solvers.losses import cross_entropy
 from kansci.solvers.penalty import Penalty
+from kansci.solvers.prior import Information
 from kansci.solvers.residual import Residual
 from kansci.solvers.resume import Checkpoint
 from kansci.solvers.run import Callback
@@ -40,6 +41,7 @@ def fit(
     normalize: bool = True,
     validation: Dataset | tuple[Any, Any] | float | None = None,
     patience: int | None = None,
+    prior: Solution | None = None,
     seconds: float | None = None,
     tolerance: float | None = None,
     callback: Callback | None = None,
@@ -70,6 +72,8 @@ def fit(
             already.
         validation: data by which the best step is chosen, or the fraction of the data to set aside for it.
         patience: a stage ends when so many steps have not lowered the validation loss; by default 20 with validation.
+        prior: the solution of a fit to earlier data, of which `model` is the model: what they say is kept, by their
+            information matrix. Chains: each solution carries the data of all fits before.
         seconds: wall-clock limit.
         tolerance: a stage ends when a round of steps lowers the loss by less than this fraction.
         callback: called with a `Step` after each step; a true result ends the fit.
@@ -122,10 +126,21 @@ def fit(
         patience=PATIENCE if patience is None and held_out is not None else patience,
         batch_size=batch_size,
         rate=rate,
+        prior=None if prior is None else _information(prior, model, memory).scaled(1 / len(data.x)),
     )
     if data.x_test is None or data.y_test is None or loss != "mse":
         return solution
     return replace(solution, error_estimate=_relative_error(solution.model, data.x_test, data.y_test))
+
+
+def _information(prior: Solution, model: nn.Module, memory: float) -> Information:
+    """What the data of a solution say."""
+    if prior.evidence is None:
+        raise ConfigError("expected a solution that fit has returned as prior, got a copy by pickle, without its data")
+    ours, theirs = model.state_dict(), prior.model.state_dict()
+    if ours.keys() != theirs.keys() or any(not torch.equal(ours[name], theirs[name]) for name in ours):
+        raise ConfigError("expected prior.model as the model to fit on, got another one; pass fit(prior.model, ...)")
+    return prior.evidence.information(memory)
 
 
 def _hold_out(data: Dataset, validation: Any, seed: int) -> tuple[Dataset, Dataset | None]:

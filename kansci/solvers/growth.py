@@ -15,8 +15,10 @@ def is_far(system: System, trial: Evaluation) -> bool:
 
 
 def escapes(system: System, trial: Evaluation) -> bool:
-    """Whether activations leave their grids, or nearly so."""
-    return any(hidden.escapes(system.models[name].model, own) for name, own in trial.reach.items())
+    """Whether activations leave their grids, or nearly so; with a prior, grids stay where they are."""
+    return system.prior is None and any(
+        hidden.escapes(system.models[name].model, own) for name, own in trial.reach.items()
+    )
 
 
 def grow(system: System, current: Evaluation, trial: Evaluation) -> Evaluation:

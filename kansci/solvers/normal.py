@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from kansci.errors import ConfigError
 from kansci.solvers.system import Block, Evaluation, System, WrittenBlock
 
 LEAST_PANEL = 32
@@ -26,7 +27,7 @@ class Pinned(NamedTuple):
 class Linearization:
     """The Jacobian J of weighted residuals r at one point, as factors, kept where memory allows, else recomputed.
 
-    A penalty adds its gradient to J^T r, and its curvature to J^T J.
+    Penalty and prior add their gradient to J^T r, and their curvature to J^T J.
 
     Steps are damped: (J^T J + damping D) step = -J^T r, with D = diag(J^T J) + floor max diag(J^T J). The floor
     is the damping itself within LEAST_FLOOR and MOST_FLOOR: early steps are short in all directions (Levenberg),
@@ -52,7 +53,7 @@ class Linearization:
         self.gradient = torch.zeros_like(at.vector)
         for block in self._blocks:
             self._add(block)
-        self.gradient += system.penalty_gradient(at.vector)
+        self.gradient += system.regularizer_gradient(at.vector)
         self._curvatures = system.curvatures(at)
         for own in self._curvatures:
             if self._gram is None:
@@ -84,6 +85,13 @@ class Linearization:
             self._gram[self._held] = 0
             self._gram[:, self._held] = 0
             self._diagonal.copy_(diagonal)
+
+    @property
+    def matrix(self) -> Float[Tensor, "p p"]:
+        """J^T J, where memory allows it."""
+        if self._gram is None:
+            raise ConfigError(f"expected memory for a matrix of {len(self.gradient)} unknowns squared, got less")
+        return self._gram.tril() + self._gram.tril(-1).T
 
     def damped(self, damping: float) -> Solve | None:
         """x -> (J^T J + damping D)^-1 x, or None if the matrix is not positive definite to rounding."""

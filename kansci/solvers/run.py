@@ -19,7 +19,9 @@ from kansci.solvers.error import estimate_error
 from kansci.solvers.hidden import Reach, follow
 from kansci.solvers.interrupt import Interrupt
 from kansci.solvers.method import Method
+from kansci.solvers.normal import Linearization
 from kansci.solvers.penalty import Penalty
+from kansci.solvers.prior import Information
 from kansci.solvers.problem import Problem, check_rows
 from kansci.solvers.residual import Residual
 from kansci.solvers.resume import Checkpoint
@@ -83,7 +85,8 @@ class Run:
         steps: largest number of steps of each stage.
         tolerance: smallest fraction by which a round of steps lowers the loss; None for the defaults.
         clock: when the solve began, and when it shall end.
-        penalty: what is added to the loss.
+        penalty: what is added to the loss to keep networks small and smooth.
+        prior: what earlier data say.
         memory: bytes that a Jacobian may take.
         seed: of the rows on which the terms are checked.
         callback: called after each step.
@@ -105,6 +108,7 @@ class Run:
     memory: float
     seed: int
     penalty: Penalty | None = None
+    prior: Information | None = None
     callback: Callback | None = None
     resample: Resample | None = None
     fresh: tuple[Residual, ...] = ()
@@ -167,7 +171,7 @@ class Run:
 
     def _system(self, models: dict[str, Unknowns], terms: Sequence[Residual] | None = None) -> System:
         chosen = self.problem.terms if terms is None else terms
-        return System(chosen, models, tuple(self.problem.scalars), self.problem.single, self.penalty)
+        return System(chosen, models, tuple(self.problem.scalars), self.problem.single, self.penalty, self.prior)
 
     def _refined(self, system: System, at: Evaluation, grid: int) -> tuple[System, Evaluation]:
         """The same functions on finer grids, tightened around the activations where that costs nothing."""
@@ -245,11 +249,12 @@ class Run:
         """What the best point is chosen by."""
         if not self.validation:
             return stand.at.loss
-        system = replace(self._system(stand.system.models, self.validation), penalty=None)
+        system = replace(self._system(stand.system.models, self.validation), penalty=None, prior=None)
         return system.evaluate(stand.at.vector).loss
 
     def _record(self, stand: Stand, score: float) -> Step:
-        names = [*self.problem.names, *(["penalty"] if self.penalty is not None else [])]
+        extras = [name for name in ("penalty", "prior") if getattr(self, name) is not None]
+        names = [*self.problem.names, *extras]
         terms = dict(zip(names, stand.at.losses, strict=True))
         return Step(
             step=len(stand.history) + 1,
@@ -339,7 +344,26 @@ class Run:
         model = self._lone(self._models(stand))
         logger.info("solve ended: %s after %d steps, loss %.3e", status, len(stand.history), at.loss)
         error = estimate_error(system, at, self.fresh, self.memory) if self.fresh else None
-        return Solution(model, History.of(stand.history), status, estimates, error, at.loss)
+        history = History.of(stand.history)
+        return Solution(model, history, status, estimates, error, at.loss, Evidence(system, at))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The data of a solve at its end, from which their information is computed when it is asked for."""
+
+    system: System
+    at: Evaluation
+
+    def information(self, memory: float) -> Information:
+        """What they and the prior say, in units of sums over samples.
+
+        Raises:
+            ConfigError: the matrix needs more memory.
+        """
+        local = Linearization(replace(self.system, penalty=None), self.at, memory)
+        count = sum(term.size for term in self.system.terms)
+        return Information(self.at.vector, local.gradient, local.matrix).scaled(count)
 
 
 def _refine(unknowns: Unknowns, grid: int) -> Unknowns:

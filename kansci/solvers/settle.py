@@ -3,8 +3,9 @@
 Where no activation falls, for instance beyond the outermost ones in the last interval of a grid, the solver leaves
 coefficients at whatever they were. Settling replaces them by the smoothest continuation: coefficients c become the
 minimum of |B (c' - c)|^2 + s |Delta^{k+3} c'|^2 over the activations; differences two orders above what a polynomial
-piece can follow extrapolate a smooth function two orders better. The solver takes the largest stiffness s with which
-the loss stays what it was.
+piece can follow extrapolate a smooth function two orders better. Coefficients farther from all activations than one
+B-spline reaches stay as they are: so far, extrapolation is worthless. The solver takes the largest stiffness s with
+which the loss stays what it was.
 
 References:
     Eilers, Marx, Flexible smoothing with B-splines and penalties, Statistical Science 11 (1996) 89.
@@ -17,6 +18,7 @@ from typing import cast
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import max_pool1d
 
 from kansci.nn.edges import SplineEdges
 from kansci.nn.multkan import MultKAN
@@ -26,12 +28,12 @@ from kansci.solvers.unknowns import Unknowns
 BEYOND = 3  # order of the differences above the degree of the splines
 POINTS = 1024  # rows of a QR factorization at a time
 STIFFNESS = tuple(10.0**-power for power in range(0, 25, 2))
-SAME_LOSS = 0.1
+SAME_LOSS = 0.001
 
 
 @torch.no_grad()
 def settle(system: System, at: Evaluation) -> Evaluation:
-    """The same solution, up to 5 % of its residuals, with smooth coefficients where no activation falls."""
+    """The same solution, up to a thousandth of its loss, with smooth coefficients where no activation falls."""
     for name, unknowns in system.models.items():
         for number in _layers(unknowns):
             at = _settle_layer(system, at, name, number)
@@ -84,10 +86,18 @@ def settle_edges(edges: SplineEdges, triangle: Float[Tensor, "in rows coef"], st
     differences = torch.eye(size, dtype=triangle.dtype, device=triangle.device)
     for _ in range(min(edges.config.k + BEYOND, size - 1)):
         differences = differences.diff(dim=0) / 2
-    rough = stiffness**0.5 * differences.expand(sources, -1, -1)
+    near = _near(triangle, edges.config.k + 1)
+    within = (differences != 0).to(near.dtype) @ (1 - near)[..., None] == 0
+    rough = stiffness**0.5 * torch.where(within, differences, 0.0)
     right = rough @ edges.coef.permute(1, 2, 0)
     right = torch.cat([right.new_zeros(sources, triangle.shape[1], right.shape[2]), right], 1)
     matrix = torch.cat([triangle, rough], 1)
     change = torch.linalg.lstsq(matrix.cpu(), right.cpu(), driver="gelsd").solution.to(right.device).permute(2, 0, 1)
     change[:, list(edges.config.periodic)] = 0
     edges.coef.sub_(change)
+
+
+def _near(triangle: Float[Tensor, "in rows coef"], reach: int) -> Float[Tensor, "in coef"]:
+    """1 for coefficients that an activation sees or that are within reach of such, 0 for those far from all."""
+    seen = (triangle != 0).any(1).to(triangle.dtype)
+    return max_pool1d(seen[:, None], 2 * reach + 1, stride=1, padding=reach)[:, 0]

@@ -126,6 +126,7 @@ class Solution:
         parameters: free scalars with their standard errors.
         error_estimate: estimated relative error (L2) of the model's outputs, or None.
         loss: loss of the model; the history's last entry may be larger, where grids have just moved.
+        evidence: the data at the end of the solve, for a fit with this solution as its prior; not in copies by pickle.
     """
 
     model: Any
@@ -134,6 +135,11 @@ class Solution:
     parameters: dict[str, Estimate] = field(default_factory=dict)
     error_estimate: float | None = None
     loss: float = math.nan
+    evidence: Any = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies by pickle leave the data behind."""
+        return {**self.__dict__, "evidence": None}
 
     def __repr__(self) -> str:
         """Status, loss, parameters and error estimate in one line."""

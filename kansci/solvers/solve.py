@@ -15,6 +15,7 @@ from kansci.solvers.first_order import adam, cosine, sgd
 from kansci.solvers.least_squares import LevenbergMarquardt
 from kansci.solvers.method import Method, Settings
 from kansci.solvers.penalty import Penalty
+from kansci.solvers.prior import Information
 from kansci.solvers.problem import Parameter, Problem
 from kansci.solvers.quasi_newton import (
     DenseInverse,
@@ -64,6 +65,7 @@ def solve(
     patience: int | None = None,
     batch_size: int | None = None,
     rate: float | Callable[[float], float] | None = None,
+    prior: Information | None = None,
 ) -> Solution:
     r"""Minimize a sum of squared residuals over the parameters of models and free scalars.
 
@@ -102,6 +104,7 @@ def solve(
         batch_size: points of a batch of a first-order method, over all terms; by default all.
         rate: learning rate of a first-order method: a number, from which it falls to 0 along a cosine, or a function
             of the share of the stage's epochs that have passed; by default 0.01.
+        prior: what earlier data say of the unknowns, as `fit` passes it on; no grid is changed then.
 
     Returns:
         The solution. Ctrl-C returns the best so far with status "interrupted".
@@ -129,6 +132,8 @@ def solve(
         raise ConfigError(f'expected method="lm" or "adam" for parameters with bounds, got {method!r}')
     if method not in FIRST_ORDER and (batch_size is not None or rate is not None):
         raise ConfigError(f'expected batch_size and rate with method="adam" or "sgd" only, got {method!r}')
+    if prior is not None and grids is not None:
+        raise ConfigError("expected no grids together with a prior, whose information belongs to the grids there are")
     if batch_size is not None and batch_size < 1:
         raise ConfigError(f"expected a batch_size of at least 1, got {batch_size}")
     kept = Checkpoint(checkpoint) if isinstance(checkpoint, str | os.PathLike) else checkpoint
@@ -144,6 +149,7 @@ def solve(
         memory,
         seed,
         penalty,
+        prior,
         callback,
         resample,
         fresh=Problem.read(model, fresh, parameters).terms if fresh else (),

@@ -16,6 +16,7 @@ from kansci.solvers.hidden import Reach, jet_and_reach
 from kansci.solvers.jacobian import Factor, factorize
 from kansci.solvers.losses import measure, term_loss
 from kansci.solvers.penalty import Curvature, Penalty, curvatures, look, penalize, sample
+from kansci.solvers.prior import Information
 from kansci.solvers.residual import Residual
 from kansci.solvers.unknowns import Unknowns
 
@@ -29,7 +30,7 @@ class Evaluation(NamedTuple):
         rows: weighted residuals of each term, (r, n); the loss is the sum of their squares, or has the same gradient.
         jets: for each term, for each point set, the jet of each model.
         reach: how far the activations of each model reach.
-        losses: the terms of the loss, and the penalty where there is one.
+        losses: the terms of the loss, penalty and prior included where there are such.
         loss: their sum.
     """
 
@@ -57,6 +58,7 @@ class System:
         scalars: names of the free scalars.
         single: whether residual functions get the jet of the only model instead of a dict.
         penalty: of the edges of the models at the points of the terms, or None.
+        prior: what earlier data say of the unknowns, or None.
         chunk: points that are propagated at a time.
         tick: called with the number of points that have just been propagated; true asks for an early end.
     """
@@ -66,6 +68,7 @@ class System:
     scalars: tuple[str, ...] = ()
     single: bool = True
     penalty: Penalty | None = None
+    prior: Information | None = None
     chunk: int = 4096
     tick: Callable[[int], bool] = lambda points: False
 
@@ -113,8 +116,7 @@ class System:
         pairs = zip(self.terms, jets, strict=True)
         found = [measure(term, self.outputs(term, own, self.parameters(vector))) for term, own in pairs]
         losses = [float(own.total) for own in found]
-        if self.penalty is not None:
-            losses.append(float(self._penalize(self.penalty)))
+        losses += map(float, self._regularize().values())
         models = {name: unknowns.model for name, unknowns in self.models.items()}
         return Evaluation(vector, models, [own.rows for own in found], jets, reach, losses, sum(losses))
 
@@ -134,32 +136,40 @@ class System:
         """What the function of a term returns, (n, r)."""
         return term(tuple(own[next(iter(own))] if self.single else own for own in jets), parameters)
 
-    def _penalize(self, penalty: Penalty) -> Tensor:
-        points = self._samples
-        return torch.stack([penalize(penalty, look(own.model, points)) for own in self.models.values()]).sum()
+    def _regularize(self) -> dict[str, Tensor]:
+        """What is added to the loss of the terms, at the vector that has been written."""
+        found = {}
+        if self.penalty is not None:
+            edges = [look(unknowns.model, self._samples) for unknowns in self.models.values()]
+            found["penalty"] = torch.stack([penalize(self.penalty, own) for own in edges]).sum()
+        if self.prior is not None:
+            unknowns = [own.collect(own.tensors.values()) for own in self.models.values()]
+            found["prior"] = self.prior.value(torch.cat(unknowns))
+        return found
 
     @property
     def _samples(self) -> Tensor:
         """Some of the points of all terms, where edges are looked at."""
         return sample(torch.cat([sample(points) for term in self.terms for points in term.point_sets]))
 
-    def penalty_gradient(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "p"]:
-        """Half the gradient of the penalty at a vector that has been written."""
-        if self.penalty is None:
+    def regularizer_gradient(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "p"]:
+        """Half the gradient of penalty and prior at a vector that has been written."""
+        if self.penalty is None and self.prior is None:
             return torch.zeros_like(vector)
         tensors = self._tensors
         with torch.enable_grad(), watching(tensors):
-            found = gradients(self._penalize(self.penalty) / 2, tensors)
+            found = gradients(sum(self._regularize().values(), vector.new_zeros(())) / 2, tensors)
         return self._collect(found, torch.zeros_like(self.free(vector)))
 
-    def curvatures(self, at: Evaluation) -> list[Curvature]:
-        """Half the second derivatives of the majorized penalty."""
-        if self.penalty is None:
-            return []
-        self.place(at)
-        first = accumulate(map(len, self.models.values()), initial=0)
-        pairs = zip(self.models.values(), first, strict=False)
-        return [own for unknowns, start in pairs for own in curvatures(self.penalty, unknowns, self._samples, start)]
+    def curvatures(self, at: Evaluation) -> list[Curvature | Information]:
+        """Half the second derivatives of prior and majorized penalty."""
+        found: list[Curvature | Information] = [] if self.prior is None else [self.prior]
+        if self.penalty is not None:
+            self.place(at)
+            first = accumulate(map(len, self.models.values()), initial=0)
+            for unknowns, start in zip(self.models.values(), first, strict=False):
+                found += curvatures(self.penalty, unknowns, self._samples, start)
+        return found
 
     @property
     def _tensors(self) -> list[Tensor]:
@@ -183,7 +193,7 @@ class System:
             for points, each in zip(term.point_sets, adjoints, strict=True):
                 for name, adjoint in each.items():
                     totals[name] += self._pull(name, points, term.needs, adjoint)
-        return torch.cat([*totals.values(), scalars]) + self.penalty_gradient(at.vector)
+        return torch.cat([*totals.values(), scalars]) + self.regularizer_gradient(at.vector)
 
     def slope(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "p"]:
         """The gradient of the loss in one pass over all points at once."""
@@ -199,8 +209,7 @@ class System:
                     for points in term.point_sets
                 ]
                 losses.append(term_loss(term, self.outputs(term, jets, parameters)))
-            if self.penalty is not None:
-                losses.append(self._penalize(self.penalty))
+            losses += self._regularize().values()
             *found, own = gradients(torch.stack(losses).sum(), [*tensors, scalars])
         return self._collect(found, own)
 
