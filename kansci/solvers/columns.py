@@ -59,6 +59,37 @@ def read_columns(given: Any, label: str) -> Columns:
     return Columns(values, texts if len(texts) == len(names) else None)
 
 
+def number_classes(given: Any, classes: list[str] | None = None) -> tuple[Any, list[str] | None]:
+    """Numbers in place of labels that are text, and the labels in their order; what is no text stays as it is.
+
+    Args:
+        given: a label for each sample, or targets of another kind.
+        classes: the labels, where they are known.
+
+    Raises:
+        DataError: a label that is not among the known ones; its row is named.
+
+    Example:
+        >>> number_classes(["oak", "ash", "oak"])
+        (array([1, 0, 1]), ['ash', 'oak'])
+    """
+    if given is None or isinstance(given, Tensor) or _keys(given) is not None:
+        return given, classes
+    labels = _array(given, "y")
+    is_text = labels.dtype.kind == "U" or (
+        labels.dtype.kind == "O" and all(isinstance(own, str) for own in labels.flat)
+    )
+    if labels.ndim != 1 or len(labels) == 0 or not is_text:
+        return given, classes
+    labels = labels.astype(str)
+    known = np.unique(labels) if classes is None else np.array(classes)
+    numbers = np.searchsorted(known, labels).clip(max=len(known) - 1)
+    strange = (known[numbers] != labels).nonzero()[0]
+    if len(strange):
+        raise DataError(f"expected labels among {known.tolist()}, got {str(labels[strange[0]])!r} in row {strange[0]}")
+    return numbers, known.tolist()
+
+
 def _keys(given: Any) -> list[Any] | None:
     """The columns of a data frame or of a structured array."""
     if isinstance(given, np.ndarray):
@@ -91,9 +122,12 @@ def _from_tensor(given: Tensor, label: str) -> Tensor:
 
 def _array(given: Any, label: str) -> np.ndarray:
     try:
-        return np.asarray(given)
+        array = np.asarray(given)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ShapeError(f"expected {label} as rows of equal length, got {type(given).__name__}: {error}") from error
+    if array.ndim == 0:
+        raise ShapeError(f"expected {label} of shape (n,) or (n, columns), got {type(given).__name__}")
+    return array
 
 
 def _from_array(array: np.ndarray, label: str) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from kansci.errors import ConfigError, DataError, ShapeError
 from kansci.nn.arguments import read_domain
 from kansci.solvers.cache import read_cached
-from kansci.solvers.columns import Columns, read_columns
+from kansci.solvers.columns import Columns, number_classes, read_columns
 from kansci.solvers.delimited import Delimited
 from kansci.solvers.hdf5 import HDF5Columns
 from kansci.solvers.mapped import MEMORY, take
@@ -31,6 +31,7 @@ class Dataset:
         weight: of the samples (n,), or None.
         domain: lowest and highest value of each input: given, or what the inputs, the test inputs included, span.
             Pass it on: ``MultKAN(width, domain=data.domain)``.
+        classes: where `y` was given as text, the labels: y holds their numbers.
 
     Example:
         >>> data = Dataset([[0.0], [0.5], [2.0]], [1.0, 2.0, 3.0])
@@ -51,17 +52,20 @@ class Dataset:
     ) -> None:
         """Take tensors, arrays, lists or data frames; vectors count as one column.
 
-        Names are those of a data frame unless they are given. What is in float64 already is not copied.
+        Names are those of a data frame unless they are given. What is in float64 already is not copied. Labels of
+        classes, a text for each sample, are numbered in alphabetical order.
 
         Raises:
             DataError: no samples, or rows that are not finite; they are named.
             DtypeError: something else than real numbers.
             ShapeError: inputs, targets, weights or names of different lengths.
         """
+        y, self.classes = number_classes(y)
         inputs, targets = _read_pair(x, y, "x", "y")
         self.x, self.y = inputs.values, targets.values
         self.x_test, self.y_test = (None, None)
         if x_test is not None or y_test is not None:
+            y_test, _ = number_classes(y_test, self.classes)
             test_inputs, test_targets = _read_pair(x_test, y_test, "x_test", "y_test")
             self.x_test, self.y_test = test_inputs.values, test_targets.values
             if (self.x_test.shape[1], self.y_test.shape[1]) != (self.x.shape[1], self.y.shape[1]):
@@ -208,7 +212,9 @@ class Dataset:
         test, rest = (part.sort().values.to(self.x.device) for part in (order[:n_test], order[n_test:]))
         weight = None if self.weight is None else take(self.weight, rest)
         parts = [take(values, rows) for rows in (rest, test) for values in (self.x, self.y)]
-        return Dataset(*parts, names=self.names, weight=weight, domain=self.domain)
+        found = Dataset(*parts, names=self.names, weight=weight, domain=self.domain)
+        found.classes = self.classes
+        return found
 
     def __repr__(self) -> str:
         """Sizes and names."""

@@ -8,6 +8,7 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mode
 from typing import TextIO
 
 import numpy as np
@@ -137,10 +138,10 @@ class Delimited:
         strange = [column for column in columns if not _is_number(cells[column])]
         if not strange:
             return ""
-        hint = ", or give header=True if it holds names" if number == self.start + 1 else ""
+        hint = "" if any(self.keys) or number > self.start + 1 else ", or give header=True if it holds names"
         return (
             f", column {self.keys[strange[0]] or strange[0]}: expected a number, got {cells[strange[0]]!r}; mend the "
-            f"line, or leave the column out by inputs={hint}"
+            f"line or choose other columns{hint}"
         )
 
 
@@ -175,11 +176,12 @@ def _beginning(file: TextIO, comment: str | None) -> tuple[list[str], list[str]]
 
 
 def _guess(rows: list[str]) -> str | None:
-    """The separator that divides most rows into as many columns as the last of them, and more than one."""
+    """The separator that divides most rows into the same number of columns, and more than one."""
 
     def agreeing(separator: str | None) -> int:
-        *_, last = widths = [len(_split(row, separator)) for row in rows]
-        return widths.count(last) if last > 1 else 0
+        widths = [len(_split(row, separator)) for row in reversed(rows)]
+        width = mode(widths)
+        return widths.count(width) if width > 1 else 0
 
     return max(SEPARATORS, key=agreeing)
 

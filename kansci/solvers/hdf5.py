@@ -84,7 +84,8 @@ class HDF5Columns:
         with h5py.File(self.path, "r") as file:
             sets = _datasets(file)
             self._check_lengths(sets, [column for choice in choices for column in choice])
-            found = [self._mapped(sets, choice, memory) for choice in choices]
+            maps = {name: self._mapped(name, own) for name, own in sets.items() if own.nbytes > memory}
+            found = [self._in_place(maps, choice) for choice in choices]
             rest = [choice for choice, own in zip(choices, found, strict=True) if own is None]
             columns = [column for choice in rest for column in choice]
             pieces: Iterator[Tensor] = iter(())
@@ -98,19 +99,23 @@ class HDF5Columns:
         if len(set(lengths.values())) > 1:
             raise ShapeError(f"{self.path}: expected datasets of equal length, got {lengths}; choose them by inputs=")
 
-    def _mapped(self, sets: Sets, columns: Sequence[int], memory: float) -> Tensor | None:
-        """Neighboring columns of a large dataset where they are, if they are float64 in one piece."""
-        (name, first), *others = [self.places[column] for column in columns]
-        dataset, start = sets[name], first or 0
-        if isinstance(start, str) or others != [(name, start + number) for number in range(1, len(columns))]:
-            return None
-        offset = _offset(dataset)
-        if offset is None or dataset.nbytes <= memory:
+    def _mapped(self, name: str, dataset: h5py.Dataset) -> Tensor | None:
+        """A dataset where it is, if it is of float64 in one piece."""
+        offset = dataset.id.get_offset()
+        if dataset.dtype != np.float64 or dataset.is_virtual or dataset.external or offset is None or offset % 8:
             return None
         if offset + dataset.nbytes > self.path.stat().st_size:
             raise DataError(f"{self.path}: expected all of {name}, got a file that ends before; it is incomplete")
-        table = map_file(self.path, offset, dataset.shape).view(len(dataset), -1)
-        return table[:, start : start + len(columns)]
+        return map_file(self.path, offset, dataset.shape).view(len(dataset), -1)
+
+    def _in_place(self, maps: Mapping[str, Tensor | None], columns: Sequence[int]) -> Tensor | None:
+        """Neighboring columns of a mapped dataset."""
+        (name, first), *others = [self.places[column] for column in columns]
+        table, start = maps.get(name), first or 0
+        if table is None or isinstance(start, str):
+            return None
+        is_slice = others == [(name, start + number) for number in range(1, len(columns))]
+        return table[:, start : start + len(columns)] if is_slice else None
 
     def _parts(self, sets: Sets, columns: Sequence[int], *, progress: bool) -> Iterator[np.ndarray]:
         places = [self.places[column] for column in columns]
@@ -166,14 +171,6 @@ def _key(place: Place, name: str) -> str:
 def _label(place: Place, name: str) -> str:
     """The name, or that of the dataset with a number from 1."""
     return name or f"{place.dataset.rpartition('/')[2]}{int(place.column or 0) + 1}"
-
-
-def _offset(dataset: h5py.Dataset) -> int | None:
-    """Where in the file a dataset begins, if it can be mapped."""
-    offset = dataset.id.get_offset()
-    if dataset.dtype != np.float64 or dataset.is_virtual or dataset.external or offset is None or offset % 8:
-        return None
-    return offset
 
 
 def _column(part: np.ndarray, column: int | str | None) -> np.ndarray:

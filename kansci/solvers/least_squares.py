@@ -56,6 +56,7 @@ def levenberg_marquardt(
         status = progress.after(current, damping)
         if status is not None:
             break
+        del local  # before there is another one as large
     else:
         status = "max_steps"
     system.place(best)

@@ -6,11 +6,9 @@ memory is short. The file has no name, and is gone with the last tensor that nee
 
 import tempfile
 import warnings
-from collections import deque
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,19 +32,21 @@ def gather(parts: Iterable[np.ndarray], columns: int, memory: float = MEMORY) ->
         >>> gather([np.zeros((2, 3)), np.ones((1, 3))], 3)[:, 0]
         tensor([0., 0., 1.], dtype=torch.float64)
     """
-    held: deque[np.ndarray] = deque()
-    size, parts = 0, iter(parts)
+    rows, parts = np.empty((0, columns)), iter(parts)
     for part in parts:
-        held.append(part)
-        size += part.nbytes
-        if size > memory:
-            return _in_file(chain(_drained(held), parts), columns)
-    rows = np.empty((size // (8 * columns), columns))
-    start = 0
-    for part in _drained(held):
-        rows[start : start + len(part)] = part
-        start += len(part)
-    return torch.from_numpy(rows)
+        start = len(rows)
+        rows.resize((start + len(part), columns), refcheck=False)
+        rows[start:] = part
+        if rows.nbytes > memory:
+            break
+    else:
+        return torch.from_numpy(rows)
+    with tempfile.TemporaryFile(prefix="kansci-", buffering=0) as file:
+        _append(file, rows)
+        del rows
+        for part in parts:
+            _append(file, part)
+        return torch.from_numpy(np.memmap(file, np.float64, "r+", shape=(file.tell() // (8 * columns), columns)))
 
 
 def take(values: Float[Tensor, "n *columns"], rows: Int[Tensor, "m"]) -> Float[Tensor, "m *columns"]:
@@ -74,23 +74,11 @@ def map_file(path: Path, offset: int, shape: tuple[int, ...]) -> Tensor:
         return torch.from_numpy(numbers)
 
 
-def _drained(held: deque[np.ndarray]) -> Iterator[np.ndarray]:
-    while held:
-        yield held.popleft()
-
-
-def _in_file(parts: Iterable[np.ndarray], columns: int) -> Tensor:
-    with tempfile.TemporaryFile(prefix="kansci-") as file:
-        for part in parts:
-            _append(file, part)
-        file.flush()
-        shape = (file.tell() // (8 * columns), columns)
-        return torch.from_numpy(np.memmap(file, np.float64, "r+", shape=shape))
-
-
-def _append(file: IO[bytes], part: np.ndarray) -> None:
+def _append(file: Any, part: np.ndarray) -> None:
     try:
-        file.write(np.ascontiguousarray(part, np.float64).data)
+        rest = np.ascontiguousarray(part, np.float64).data.cast("B")
+        while rest:
+            rest = rest[file.write(rest) :]
     except OSError as error:
         raise DataError(
             f"expected room for converted data in {tempfile.gettempdir()}, got {error.strerror}; "

@@ -59,7 +59,7 @@ def choose(
     rest = [number for number, key in enumerate(table.keys) if number not in taken and (key or not is_named)]
     choices = [rest if inputs is None else _find(table, inputs, "inputs"), targets, *weights]
     chosen = [column for choice in choices for column in choice]
-    if not choices[0] or len(set(chosen)) < len(chosen) or any(len(own) > 1 for own in weights):
+    if not all(choices) or len(set(chosen)) < len(chosen) or any(len(own) > 1 for own in weights):
         raise ConfigError(
             f"expected inputs, targets and one weight in different columns, got columns {choices}; {_known(table)}"
         )

@@ -91,7 +91,9 @@ def test_several_targets():
     assert ((model(X) - y).abs().amax(0) < torch.tensor([1e-4, 0.1])).all()
 
 
-def test_inputs_in_raw_units():
+@pytest.mark.parametrize("points", [7, 4096])
+def test_inputs_in_raw_units(points, monkeypatch):
+    monkeypatch.setattr("kansci.solvers.fit.POINTS", points)
     data = Dataset.from_function(
         lambda x: (x[:, 0] / 1000).sin() * x[:, 1] / 1e3, [(0, 2000), (0, 5e-3)], 400, n_test=99
     )
@@ -142,3 +144,11 @@ def test_what_does_not_fit_is_refused(model, x, options, kind, message):
     with pytest.raises(kind, match=message) as caught:
         fit(model, (x, wave(x)), progress=False, **options)
     assert isinstance(caught.value, KansciError)
+
+
+def test_the_row_outside_the_domain_is_named(monkeypatch):
+    monkeypatch.setattr("kansci.nn.arguments.PART", 10)
+    x = X.clone()
+    x[327] = 1.5
+    with pytest.raises(DomainError, match=r"got 1.5 in row 327 where input 0 ends at -1 and 1"):
+        fit(MultKAN([1, 1]), (x, wave(x)), progress=False)
