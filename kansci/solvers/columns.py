@@ -9,6 +9,7 @@ from torch import Tensor
 
 from kansci.errors import DataError, DtypeError, ShapeError
 from kansci.nn.arguments import check_finite
+from kansci.solvers.mapped import is_mapped, share
 
 
 class Columns(NamedTuple):
@@ -122,6 +123,8 @@ def _from_tensor(given: Tensor, label: str) -> Tensor:
 
 def _array(given: Any, label: str) -> np.ndarray:
     try:
+        if isinstance(given, np.ma.MaskedArray):
+            given = given.astype(np.float64).filled(np.nan)
         array = np.asarray(given)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ShapeError(f"expected {label} as rows of equal length, got {type(given).__name__}: {error}") from error
@@ -131,15 +134,15 @@ def _array(given: Any, label: str) -> np.ndarray:
 
 
 def _from_array(array: np.ndarray, label: str) -> Tensor:
-    """The same in float64, copied only if torch could not share it."""
+    """The same in float64, copied only if torch cannot share it or if it is read-only, unless it is a mapped file."""
     if array.dtype.kind == "O":
         array = _from_objects(array, label)
     if array.dtype.kind not in "biuf":
         raise DtypeError(f"expected real numbers as {label}, got {array.dtype}; convert or leave out what is not")
     numbers = array.astype(np.float64, copy=False)
     fits = all(stride >= 0 and stride % numbers.itemsize == 0 for stride in numbers.strides)
-    is_shared = fits and numbers.flags.writeable and numbers.flags.aligned
-    return torch.from_numpy(numbers if is_shared else numbers.copy())
+    is_shared = fits and numbers.flags.aligned and (numbers.flags.writeable or is_mapped(numbers))
+    return share(numbers if is_shared else numbers.copy())
 
 
 def _from_objects(array: np.ndarray, label: str) -> np.ndarray:

@@ -4,6 +4,7 @@ A mapped tensor is one like any other: the operating system reads the pages that
 memory is short. The file has no name, and is gone with the last tensor that needs it, or with the process.
 """
 
+import mmap
 import tempfile
 import warnings
 from collections.abc import Iterable
@@ -69,9 +70,22 @@ def map_file(path: Path, offset: int, shape: tuple[int, ...]) -> Tensor:
         numbers = np.memmap(path, np.float64, "c", offset, shape)
     except OSError:
         numbers = np.memmap(path, np.float64, "r", offset, shape)
+    return share(numbers)
+
+
+def share(numbers: np.ndarray) -> Tensor:
+    """A tensor of the same memory; where that is a file that is mapped for reading only, it must not be changed."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(numbers)
+
+
+def is_mapped(numbers: np.ndarray) -> bool:
+    """Whether an array is the content of a file."""
+    base: object = numbers
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return isinstance(base, mmap.mmap)
 
 
 def _append(file: Any, part: np.ndarray) -> None:

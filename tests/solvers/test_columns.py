@@ -59,6 +59,16 @@ def test_what_may_not_change_is_copied():
     assert given[0, 0] == 1
 
 
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_mapped_files_stay_where_they_are(tmp_path, mode):
+    path = tmp_path / "numbers.npy"
+    np.save(path, np.arange(12.0).reshape(4, 3))
+    given = np.load(path, mmap_mode=mode)[:, 1:]
+    values, _ = read_columns(given, "x")
+    assert values.tolist() == given.tolist()
+    assert values.data_ptr() == given.ctypes.data
+
+
 @pytest.mark.parametrize(
     ("given", "names"),
     [
@@ -105,6 +115,7 @@ def test_frames_of_pandas():
         (Frame(a=[1, 2], b=["u", "v"]), DtypeError, "column 'b' of x, got <U1"),
         (torch.ones(2) * 1j, DtypeError, "real numbers as x, got torch.complex64"),
         (np.ones(2) * 1j, DtypeError, "real numbers as x, got complex128"),
+        (np.ma.masked_greater([1, 5, 2], 3), DataError, "x: .* in 1 rows: 1"),
         ([1.0, np.inf], DataError, "x: .* in 1 rows: 1"),
     ],
 )

@@ -55,14 +55,14 @@ def folder(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("memory", [1e6, 1e9], ids=["mapped", "in memory"])
-@pytest.mark.parametrize("kind", ["csv", "h5"])
+@pytest.mark.parametrize(("kind", "memory"), [("csv", 256e6), ("csv", 1e6), ("h5", 1e6)])
 def test_a_million_samples_are_fitted_in_little_memory(folder, kind, memory):
+    """Held in memory or mapped; the pages of a map that are in memory count, too."""
     command = [sys.executable, "-c", SCRIPT, str(folder / f"data.{kind}"), str(memory), "3"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     report = json.loads(done.stdout)
     assert report["rows"] == ROWS
+    assert report["loss"][-1] < 0.6
     assert report["read_peak"] - report["start"] < 160
     assert report["peak"] < 900
-    assert report["loss"][-1] < 0.6
     assert report["read"] < 60
