@@ -124,7 +124,7 @@ def _from_tensor(given: Tensor, label: str) -> Tensor:
 def _array(given: Any, label: str) -> np.ndarray:
     try:
         if isinstance(given, np.ma.MaskedArray):
-            given = given.astype(np.float64).filled(np.nan)
+            given = np.ma.filled(given.astype(np.float64), np.nan)
         array = np.asarray(given)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ShapeError(f"expected {label} as rows of equal length, got {type(given).__name__}: {error}") from error
