@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
-from kansci.errors import DataError
+from kansci.errors import ConfigError, DataError
 from kansci.solvers.mapped import PART, PATIENCE, gather
 
 SEPARATORS = ("\t", ";", ",", "|", None)  # None: any white space
@@ -53,8 +53,11 @@ class Delimited:
             comment: what lines begin with that are no rows.
 
         Raises:
+            ConfigError: a separator of several characters.
             DataError: no text, or no rows.
         """
+        if separator is not None and len(separator) != 1:
+            raise ConfigError(f"expected delimiter to be one character, ' ' for any white space, got {separator!r}")
         _check_text(path)
         with _open(path) as file:
             before, rows = _beginning(file, comment)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from kansci.errors import DataError
+from kansci.errors import ConfigError, DataError
 from kansci.solvers import delimited
 from kansci.solvers.delimited import Delimited
 
@@ -103,6 +103,12 @@ def test_what_is_said_is_not_guessed(path):
     assert rows(named) == [[1, 2]]
     assert rows(table(path, "% a\n1,2\n", comment="%")) == [[1, 2]]
     assert rows(table(path, "#1,b\n#3,4\n", comment=None), [1]) == [[4]]
+
+
+@pytest.mark.parametrize("separator", ["", "::", "  "])
+def test_separators_are_one_character(path, separator):
+    with pytest.raises(ConfigError, match="delimiter to be one character"):
+        table(path, "1::2\n", separator)
 
 
 def test_names_in_other_encodings_are_read(path):
