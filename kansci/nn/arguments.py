@@ -1,5 +1,6 @@
 """What models check about their arguments."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -7,6 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kansci.errors import ConfigError, DataError, DtypeError, ShapeError
+
+# Numbers that are checked at a time, and rows that a message names.
+PART = 2**20
+SHOWN = 5
 
 
 def check_points(x: Tensor, n_inputs: int, dtype: torch.dtype, hint: str = "") -> None:
@@ -35,14 +40,25 @@ def check_rows(x: Tensor) -> None:
         raise ShapeError(f"expected x of shape (n, {shape[-1]}), got {shape}; pass one point a row")
 
 
+def row_parts(values: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Parts of some rows each, with the number of the first: what is checked part by part need not fit into memory."""
+    rows = max(1, PART * len(values) // max(1, values.numel()))
+    for start in range(0, len(values), rows):
+        yield start, values[start : start + rows]
+
+
 def check_finite(values: Tensor, label: str) -> None:
     """Raise DataError if there are no rows, or naming the rows that are not finite."""
     if len(values) == 0:
         raise DataError(f"{label}: expected at least one row, got none")
-    bad = (~values.isfinite()).reshape(len(values), -1).any(1).nonzero().flatten().tolist()
-    if bad:
-        shown = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
-        raise DataError(f"{label}: expected finite numbers, got NaN or infinity in {len(bad)} rows: {shown}; drop them")
+    count, first = 0, []
+    for start, part in row_parts(values):
+        bad = (~part.isfinite()).reshape(len(part), -1).any(1).nonzero().flatten()
+        count += len(bad)
+        first += (start + bad[: SHOWN + 1 - len(first)]).tolist()
+    if count:
+        shown = ", ".join(map(str, first[:SHOWN])) + (", ..." if count > SHOWN else "")
+        raise DataError(f"{label}: expected finite numbers, got NaN or infinity in {count} rows: {shown}; drop them")
 
 
 def read_domain(domain: Any, n_inputs: int) -> Float[Tensor, "d 2"]:

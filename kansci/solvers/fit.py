@@ -26,6 +26,8 @@ Loss = str | Callable[[Tensor, Tensor], Tensor]
 LOSSES = ("mse", "cross_entropy")
 PATIENCE = 20
 
+POINTS = 4096  # test samples at a time
+
 
 def fit(
     model: nn.Module,
@@ -213,6 +215,8 @@ def _standardize(model: MultKAN, y: Tensor) -> tuple[MultKAN, Tensor]:
 
 @torch.no_grad()
 def _relative_error(model: nn.Module, x: Tensor, y: Tensor) -> float:
-    dtype = next(model.parameters()).dtype
-    error = model(x.to(dtype)).to(torch.float64) - y
-    return math.sqrt(float(error.square().mean() / y.square().mean()))
+    dtype, squares = next(model.parameters()).dtype, torch.zeros(2, dtype=torch.float64, device=y.device)
+    for inputs, targets in zip(x.split(POINTS), y.split(POINTS), strict=True):
+        error = model(inputs.to(dtype)).to(torch.float64) - targets
+        squares += torch.stack([error.square().sum(), targets.square().sum()])
+    return math.sqrt(float(squares[0] / squares[1]))

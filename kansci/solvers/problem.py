@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kansci.errors import ConfigError, DomainError, RowDependenceError, ShapeError
+from kansci.nn.arguments import row_parts
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.residual import Residual
 from kansci.solvers.system import Evaluation, System, gradients, watched
@@ -122,14 +123,15 @@ def _check_points(model: MultKAN, term: Residual) -> None:
             )
         low, high = model.domain
         slack = 1e-9 * (high - low)
-        outside = (points < low.double() - slack) | (points > high.double() + slack)
-        if outside.any():
-            row, column = outside.nonzero()[0].tolist()
-            raise DomainError(
-                f"{label}: expected points within the model's domain, got {points[row, column]:g} in row {row} where "
-                f"input {column} ends at {low[column]:g} and {high[column]:g}; build the model with a wider domain=, "
-                "e.g. domain=Dataset.domain"
-            )
+        for start, part in row_parts(points):
+            outside = (part < low.double() - slack) | (part > high.double() + slack)
+            if outside.any():
+                row, column = outside.nonzero()[0].tolist()
+                raise DomainError(
+                    f"{label}: expected points within the model's domain, got {part[row, column]:g} in row "
+                    f"{start + row} where input {column} ends at {low[column]:g} and {high[column]:g}; build the model "
+                    "with a wider domain=, e.g. domain=Dataset.domain"
+                )
 
 
 def check_rows(system: System, at: Evaluation, seed: int) -> None:

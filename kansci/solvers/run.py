@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from kansci.errors import ConfigError
@@ -345,7 +346,7 @@ class Run:
         logger.info("solve ended: %s after %d steps, loss %.3e", status, len(stand.history), at.loss)
         error = estimate_error(system, at, self.fresh, self.memory) if self.fresh else None
         history = History.of(stand.history)
-        return Solution(model, history, status, estimates, error, at.loss, Evidence(system, at))
+        return Solution(model, history, status, estimates, error, at.loss, Evidence(system, at.vector))
 
 
 @dataclass(frozen=True)
@@ -353,7 +354,7 @@ class Evidence:
     """The data of a solve at its end, from which their information is computed when it is asked for."""
 
     system: System
-    at: Evaluation
+    vector: Float[Tensor, "p"]
 
     def information(self, memory: float) -> Information:
         """What they and the prior say, in units of sums over samples.
@@ -361,9 +362,10 @@ class Evidence:
         Raises:
             ConfigError: the matrix needs more memory.
         """
-        local = Linearization(replace(self.system, penalty=None), self.at, memory)
-        count = sum(term.size for term in self.system.terms)
-        return Information(self.at.vector, local.gradient, local.matrix).scaled(count)
+        system = replace(self.system, penalty=None)
+        local = Linearization(system, system.evaluate(self.vector), memory)
+        count = sum(term.size for term in system.terms)
+        return Information(self.vector, local.gradient, local.matrix).scaled(count)
 
 
 def _refine(unknowns: Unknowns, grid: int) -> Unknowns:

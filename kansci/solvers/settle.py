@@ -13,6 +13,7 @@ References:
 
 import copy
 import math
+from collections.abc import Iterable
 from typing import cast
 
 import torch
@@ -26,7 +27,7 @@ from kansci.solvers.system import Evaluation, System
 from kansci.solvers.unknowns import Unknowns
 
 BEYOND = 3  # order of the differences above the degree of the splines
-POINTS = 1024  # rows of a QR factorization at a time
+POINTS = 1024  # activations of a QR factorization at a time
 STIFFNESS = tuple(10.0**-power for power in range(0, 25, 2))
 SAME_LOSS = 0.001
 
@@ -53,10 +54,8 @@ def _layers(unknowns: Unknowns) -> list[int]:
 def _settle_layer(system: System, at: Evaluation, name: str, number: int) -> Evaluation:
     system.place(at)
     current = cast(MultKAN, system.models[name].model)
-    points = torch.cat([points for term in system.terms for points in term.point_sets])
-    nodes = current.lift(points, "value").channels[0]
-    for layer in list(current.layers)[:number]:
-        nodes = layer(nodes)
+    sets = [points for term in system.terms for points in term.point_sets]
+    nodes = (_nodes(current, number, part) for points in sets for part in points.split(POINTS))
     triangle = triangular_factor(cast(SplineEdges, current.layers[number].splines), nodes)
     for stiffness in STIFFNESS:
         system.place(at)
@@ -69,14 +68,25 @@ def _settle_layer(system: System, at: Evaluation, name: str, number: int) -> Eva
     return at
 
 
+def _nodes(model: MultKAN, number: int, points: Tensor) -> Tensor:
+    """Activations of the sources of a layer."""
+    nodes = model.lift(points, "value").channels[0]
+    for layer in list(model.layers)[:number]:
+        nodes = layer(nodes)
+    return nodes
+
+
 @torch.no_grad()
-def triangular_factor(edges: SplineEdges, x: Float[Tensor, "in n"]) -> Float[Tensor, "in rows coef"]:
-    """R for each source, with |R c|^2 the mean square of a spline of coefficients c over its activations."""
-    triangle = x.new_zeros(len(x), 0, edges.config.n_coef)
-    for part in x.split(POINTS, 1):
-        rows = edges.splines_at(part).transpose(1, 2) / x.shape[1] ** 0.5
-        triangle = torch.linalg.qr(torch.cat([triangle, rows], 1), mode="r").R
-    return triangle
+def triangular_factor(edges: SplineEdges, parts: Iterable[Tensor]) -> Float[Tensor, "in rows coef"]:
+    """R for each source, with |R c|^2 the mean square of a spline of coefficients c over its activations (in, n).
+
+    The activations come in parts, as many at a time as shall be factorized together.
+    """
+    triangle, n = edges.knots.new_zeros(edges.config.n_in, 0, edges.config.n_coef), 0
+    for part in parts:
+        triangle = torch.linalg.qr(torch.cat([triangle, edges.splines_at(part).transpose(1, 2)], 1), mode="r").R
+        n += part.shape[1]
+    return triangle / n**0.5
 
 
 @torch.no_grad()

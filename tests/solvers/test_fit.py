@@ -92,7 +92,9 @@ def test_several_targets():
     assert ((model(X) - y).abs().amax(0) < torch.tensor([1e-4, 0.1])).all()
 
 
-def test_inputs_in_raw_units():
+@pytest.mark.parametrize("points", [7, 4096])
+def test_inputs_in_raw_units(points, monkeypatch):
+    monkeypatch.setattr("kansci.solvers.fit.POINTS", points)
     data = Dataset.from_function(
         lambda x: (x[:, 0] / 1000).sin() * x[:, 1] / 1e3, [(0, 2000), (0, 5e-3)], 400, n_test=99
     )
@@ -213,3 +215,11 @@ def test_validation_data_may_be_given():
 def test_targets_that_are_no_classes_are_refused(width, y, kind, message):
     with pytest.raises(kind, match=message):
         fit(MultKAN(width), (X, y), loss="cross_entropy", progress=False)
+
+
+def test_the_row_outside_the_domain_is_named(monkeypatch):
+    monkeypatch.setattr("kansci.nn.arguments.PART", 10)
+    x = X.clone()
+    x[327] = 1.5
+    with pytest.raises(DomainError, match=r"got 1.5 in row 327 where input 0 ends at -1 and 1"):
+        fit(MultKAN([1, 1]), (x, wave(x)), progress=False)
