@@ -1,3 +1,4 @@
+from . import adaptive as adaptive
 from . import domains as domains
 from . import exact as exact
 from . import extremes as extremes

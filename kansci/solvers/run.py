@@ -27,7 +27,7 @@ from kansci.solvers.problem import Problem, check_rows
 from kansci.solvers.residual import Residual
 from kansci.solvers.resume import Checkpoint
 from kansci.solvers.settle import settle
-from kansci.solvers.solution import Clock, Estimate, History, Solution, Step
+from kansci.solvers.solution import Clock, Estimate, History, Now, Solution, Step
 from kansci.solvers.system import Evaluation, System
 from kansci.solvers.uncertainty import standard_errors
 from kansci.solvers.unknowns import Unknowns
@@ -271,14 +271,18 @@ class Run:
         """Ask the callback, which may also have other points for the terms."""
         if self.callback is None:
             return False
-        step = replace(stand.history[-1], source=lambda: (self._model(stand), list(stand.system.terms)))
+        step = replace(stand.history[-1], source=lambda: self._now(stand))
         answer = self.callback(step)
         if not isinstance(answer, list | tuple):
             return bool(answer)
         terms = Problem.read(self._models(stand), answer, self.problem.scalars).terms
         self._enter(stand, self._replace_terms(stand.system, stand.at, terms, "the callback"))
-        self.method.begin(stand.system)
         return False
+
+    def _now(self, stand: Stand) -> Now:
+        """What callbacks may ask for."""
+        parameters = {name: float(value) for name, value in stand.system.parameters(stand.at.vector).items()}
+        return Now(self._model(stand), list(stand.system.terms), parameters)
 
     def _keep(self, stand: Stand) -> None:
         """Write the checkpoint where it is due, and at the end of every stage."""

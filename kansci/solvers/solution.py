@@ -29,6 +29,14 @@ class Estimate(NamedTuple):
         return f"{self.value:g} +- {self.standard_error:.2g}"
 
 
+class Now(NamedTuple):
+    """Model, residual terms and free scalars in the middle of a solve."""
+
+    model: Any
+    residuals: list[Any]
+    parameters: dict[str, float]
+
+
 @dataclass(frozen=True)
 class Step:
     """One step of a solve, as the history keeps it and callbacks see it.
@@ -50,20 +58,25 @@ class Step:
     terms: dict[str, float]
     damping: float
     validation: float = math.nan
-    source: Callable[[], tuple[Any, list[Any]]] | None = field(default=None, repr=False, compare=False)
+    source: Callable[[], Now] | None = field(default=None, repr=False, compare=False)
 
     @property
     def model(self) -> Any:
         """For callbacks: a copy of the model, or of the dict of models, as it is when asked for."""
-        return self._now[0]
+        return self._now.model
 
     @property
     def residuals(self) -> list[Any]:
         """For callbacks: the residual terms as they are when asked for."""
-        return self._now[1]
+        return self._now.residuals
 
     @property
-    def _now(self) -> tuple[Any, list[Any]]:
+    def parameters(self) -> dict[str, float]:
+        """For callbacks: the free scalars as they are when asked for."""
+        return self._now.parameters
+
+    @property
+    def _now(self) -> Now:
         if self.source is None:
             raise ConfigError("expected a step that a callback was given, got one of a history; it keeps numbers only")
         return self.source()
