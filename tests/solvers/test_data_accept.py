@@ -19,7 +19,7 @@ import json, sys, time
 import kansci as ks
 from tests.benchmarks.memory import peak
 
-path, memory, steps = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+path, memory, options = sys.argv[1], float(sys.argv[2]), json.loads(sys.argv[3])
 ks.MultKAN, ks.fit, ks.Dataset
 report = {"start": peak()}
 began = time.perf_counter()
@@ -27,7 +27,7 @@ data = ks.Dataset.from_file(path, "y", memory=memory, progress=False)
 report |= {"rows": len(data.x), "read": time.perf_counter() - began, "read_peak": peak()}
 began = time.perf_counter()
 model = ks.MultKAN([9, 3, 1], domain=data.domain)
-solution = ks.fit(model, data, method="lm", steps=steps, progress=False)
+solution = ks.fit(model, data, progress=False, **options)
 report |= {"fit": time.perf_counter() - began, "peak": peak(), "loss": solution.history.loss.tolist()}
 print(json.dumps(report))
 """
@@ -55,10 +55,17 @@ def folder(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("kind", "memory"), [("csv", 256e6), ("csv", 1e6), ("h5", 1e6)])
-def test_a_million_samples_are_fitted_in_little_memory(folder, kind, memory):
+LM = {"method": "lm", "steps": 3}
+ADAM = {"method": "adam", "steps": 2, "batch_size": 4096}
+
+
+@pytest.mark.parametrize(
+    ("kind", "memory", "options"),
+    [("csv", 256e6, LM), ("csv", 1e6, LM), ("h5", 1e6, LM), ("csv", 1e6, ADAM), ("h5", 256e6, ADAM)],
+)
+def test_a_million_samples_are_fitted_in_little_memory(folder, kind, memory, options):
     """Held in memory or mapped; the pages of a map that are in memory count, too."""
-    command = [sys.executable, "-c", SCRIPT, str(folder / f"data.{kind}"), str(memory), "3"]
+    command = [sys.executable, "-c", SCRIPT, str(folder / f"data.{kind}"), str(memory), json.dumps(options)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     report = json.loads(done.stdout)
     assert report["rows"] == ROWS
@@ -66,3 +73,4 @@ def test_a_million_samples_are_fitted_in_little_memory(folder, kind, memory):
     assert report["read_peak"] - report["start"] < 160
     assert report["peak"] < 800
     assert report["read"] < 60
+    print(options["method"], kind, report)
