@@ -141,7 +141,7 @@ class Run:
         at = system.evaluate(system.read(self.problem.starts))
         check_rows(system, at, self.seed)
         stand = Stand(system, at, at, math.inf)
-        self._enter(stand, at)
+        self._enter(stand, self._on_grid(stand))
         return stand
 
     def _enter(self, stand: Stand, at: Evaluation) -> None:
@@ -151,17 +151,21 @@ class Run:
 
     def _advance(self, stand: Stand) -> None:
         """From the best point of a stage to the next one, on other points and finer grids."""
-        at = settle(stand.system, stand.best)
+        stand.at = settle(stand.system, stand.best)
         stand.stage, stand.done, stand.status = stand.stage + 1, 0, None
         if self.resample is not None:
-            stand.system.place(at)
             terms = Problem.read(self._models(stand), self.resample(self._model(stand)), self.problem.scalars).terms
-            at = self._replace_terms(stand.system, at, terms, "resample")
-        grid = self.stages[stand.stage]
-        if grid is not None:
-            stand.system, at = self._refined(stand.system, at, grid)
+            stand.at = self._replace_terms(stand.system, stand.at, terms, "resample")
+        at = self._on_grid(stand)
         self.method.begin(stand.system)
         self._enter(stand, at)
+
+    def _on_grid(self, stand: Stand) -> Evaluation:
+        """The last point on the grid of its stage."""
+        grid = self.stages[stand.stage]
+        if grid is not None:
+            stand.system, stand.at = self._refined(stand.system, stand.at, grid)
+        return stand.at
 
     def _replace_terms(self, system: System, at: Evaluation, terms: Sequence[Residual], who: str) -> Evaluation:
         """Go on with the same terms on other points."""
@@ -198,14 +202,10 @@ class Run:
             while stand.status is None:
                 stand.system.place(stand.at)
                 found = self.method.step(stand.system, stand.at) if stand.done < self.steps else "max_steps"
-                if isinstance(found, str):
-                    stand.status = found
-                    self._keep(stand)
-                    continue
-                stand.status = self._accept(stand, found, interrupt)
+                stand.status = found if isinstance(found, str) else self._accept(stand, found, interrupt)
                 self._keep(stand)
                 bar.set_postfix_str(f"loss {stand.at.loss:.2e}", refresh=False)
-                bar.update()
+                bar.update(stand.done - bar.n)
 
     def _ticker(self, bar: Any, interrupt: Interrupt) -> Callable[[int], bool]:
         """Shows how many points have been propagated within a step that takes long."""

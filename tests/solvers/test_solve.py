@@ -99,6 +99,11 @@ def test_grids_are_stages_from_coarse_to_fine():
     assert error(solution.model, torch.exp) < 1e-6
 
 
+def test_the_first_grid_may_be_finer_than_the_model():
+    solution = solve(network(grid=2, k=3), growth(), grids=(6,), steps=3, progress=False)
+    assert [layer.config.grid for layer in solution.model.layers] == [6]
+
+
 def test_points_may_be_chosen_anew_before_each_later_stage():
     x = torch.linspace(0, 1, 40, dtype=torch.float64)[:, None]
     seen = []
