@@ -73,4 +73,3 @@ def test_a_million_samples_are_fitted_in_little_memory(folder, kind, memory, opt
     assert report["read_peak"] - report["start"] < 160
     assert report["peak"] < 800
     assert report["read"] < 60
-    print(options["method"], kind, report)
