@@ -85,6 +85,17 @@ class KANLayer(nn.Module):
             channels = channels.index_add(1, targets, edges.channels * scale[targets, None])
         return Jet(channels, source.needs, source.d)
 
+    @torch.no_grad()
+    def edge_values(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "subnode in n"]:
+        """The value of each edge, spline and symbolic part together."""
+        edges = x.new_zeros(self.config.out.n_subnodes, *x.shape)
+        if self.splines is not None:
+            edges += self.splines.edge_values(x)
+        if self.symbols is not None:
+            for group in self.symbols.groups:
+                edges[group.targets, group.sources] += self.symbols.derivatives(group, x, 1)[0]
+        return edges
+
     def combine(self, sums: Jet) -> Jet:
         """Sums of edges into nodes."""
         return self.multiply(sums.affine(*self.maps))

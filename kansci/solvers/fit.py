@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from kansci.errors import ConfigError, ShapeError
 from kansci.nn.multkan import MultKAN
+from kansci.nn.networks import Network
 from kansci.solvers.data import Dataset
 from kansci.solvers.residual import Residual
 from kansci.solvers.solution import Solution
@@ -101,7 +102,7 @@ def fit(
 def _check(model: nn.Module, data: Dataset) -> None:
     if not isinstance(model, nn.Module):
         raise ConfigError(f"expected a torch module as model, got {type(model).__name__}")
-    if isinstance(model, MultKAN):
+    if isinstance(model, Network):
         expected = (model.n_inputs, model.n_outputs)
         if (data.x.shape[1], data.y.shape[1]) != expected:
             raise ShapeError(

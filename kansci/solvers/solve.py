@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from kansci.errors import ConfigError
-from kansci.nn.multkan import MultKAN
+from kansci.nn.networks import SplineNetwork
 from kansci.solvers.control import Control
 from kansci.solvers.error import estimate_error
 from kansci.solvers.hidden import Reach, follow
@@ -78,7 +78,7 @@ def solve(
     .. math:: \sum_t \frac{1}{n_t} \sum_i w_{ti} \sum_r \rho_{tir}^2
 
     Args:
-        model: a MultKAN, any torch module, or a dict of them; left unchanged.
+        model: a MultKAN, LAN or MLP, any torch module, or a dict of them; left unchanged.
         residuals: the terms t, each a `Residual`.
         method: "lm", Levenberg-Marquardt, the best by far where residuals can be squared and summed; or a
             quasi-Newton method: "bfgs", "ssbfgs" (self-scaled), "ssbroyden" (self-scaled, after Al-Baali and Khalfan),
@@ -87,8 +87,8 @@ def solve(
         seconds: wall-clock limit of the whole solve.
         tolerance: a stage ends when ten steps (a hundred of a quasi-Newton method) lower the loss by less than this
             fraction; by default 1e-4 for the last stage and 1e-3 for those before.
-        grids: stages from coarse to fine: intervals of every spline edge, each a multiple of the one before and the
-            first of the model's own.
+        grids: stages from coarse to fine: intervals of every spline, each a multiple of the one before and the first
+            of the model's own.
         parameters: free scalars by name: a start, or a `Parameter` with bounds.
         callback: called with a `Step` after each step; a true result ends the solve.
         memory: bytes that may be spent on a Jacobian.
@@ -110,6 +110,7 @@ def solve(
 
     Example:
         >>> import torch
+        >>> from kansci import MultKAN
         >>> x = torch.linspace(0, 1, 40, dtype=torch.float64)[:, None]
         >>> ode = Residual(lambda jet, x: jet.gradient[:, 0, 0] - jet.value[:, 0], x, needs="gradient")
         >>> start = Residual(lambda jet, x: jet.value[:, 0] - 1, x[:1])
@@ -131,8 +132,8 @@ def _stages(models: dict[str, nn.Module], grids: Sequence[int] | None) -> list[i
     """The grid of each stage, None for the models' own."""
     if grids is None:
         return [None]
-    networks = [model for model in models.values() if isinstance(model, MultKAN)]
-    own = {layer.config.grid for model in networks for layer in model.layers if layer.splines is not None}
+    networks = [model for model in models.values() if isinstance(model, SplineNetwork)]
+    own = {layer.splines.config.grid for model in networks for layer in model.layers if layer.splines is not None}
     chain = [*sorted(own), *grids]
     nested = len(own) == 1 and all(b % a == 0 for a, b in zip(chain, grids, strict=False))
     if not grids or not nested or list(grids) != sorted(set(grids)):
@@ -236,7 +237,7 @@ class _Run:
 
 def _refine(unknowns: Unknowns, grid: int) -> Unknowns:
     model = unknowns.model
-    return Unknowns(refine(model, grid) if isinstance(model, MultKAN) else model, list(unknowns.slices))
+    return Unknowns(refine(model, grid) if isinstance(model, SplineNetwork) else model, list(unknowns.slices))
 
 
 def _tighten(unknowns: Unknowns, reach: Reach) -> Unknowns:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from kansci.nn.baselines import MLP
+from kansci.nn.mlp import MLP
 from kansci.nn.multkan import MultKAN
 from kansci.physics.domains import Box
 from kansci.physics.pde import dirichlet, poisson

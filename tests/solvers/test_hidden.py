@@ -2,8 +2,8 @@ import pytest
 import torch
 from hypothesis import given
 
-from kansci.nn.baselines import MLP
 from kansci.nn.edges import SplineEdges
+from kansci.nn.mlp import MLP
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.hidden import NEAR, TIGHT, Reach, escapes, follow, is_far, jet_and_reach
 from kansci.tracing import trace

@@ -11,7 +11,7 @@ from torch.func import functional_call, jacrev
 
 from kansci.config import LayerConfig, ModelConfig, Width
 from kansci.jets import LEVELS, Jet, jet
-from kansci.nn.baselines import MLP
+from kansci.nn.mlp import MLP
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.residual import Residual
 from kansci.solvers.system import Block, System

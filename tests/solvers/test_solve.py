@@ -17,7 +17,7 @@ from kansci.errors import (
     RowDependenceError,
     ShapeError,
 )
-from kansci.nn.baselines import MLP
+from kansci.nn.mlp import MLP
 from kansci.nn.multkan import MultKAN
 from kansci.physics.domains import Box
 from kansci.physics.pde import dirichlet, periodic, poisson
