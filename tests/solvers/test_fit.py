@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from kansci.errors import ConfigError, DomainError, KansciError, ShapeError
+from kansci.nn.lan import LAN
 from kansci.nn.mlp import MLP
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.data import Dataset
@@ -122,6 +123,12 @@ def test_perceptrons_are_fitted():
     assert (solution.model(X) - wave(X)).abs().max() < 1e-2
 
 
+def test_learnable_activations_are_fitted():
+    solution = fit(LAN([1, 4, 1], k=5), (X, wave(X)), grids=(5, 10), steps=30, progress=False)
+    assert (solution.model(X) - wave(X)).abs().max() < 1e-5
+    assert solution.history.loss[-1] < solution.history.loss[solution.history.stage == 0][-1]
+
+
 def test_numpy_arrays_are_fitted():
     solution = fit(MultKAN([1, 1]), (X.numpy(), wave(X).numpy()[:, 0]), progress=False)
     assert (solution.model(X) - wave(X)).abs().max() < 1e-3
@@ -132,7 +139,11 @@ def test_numpy_arrays_are_fitted():
     [
         (MultKAN([2, 1]), X, {}, ShapeError, "data with 2 inputs and 1 targets for this model, got 1 and 1"),
         (MultKAN([1, 2]), X, {}, ShapeError, "data with 1 inputs and 2 targets for this model, got 1 and 1"),
+        (LAN([2, 3, 1]), X, {}, ShapeError, "data with 2 inputs and 1 targets for this model, got 1 and 1"),
+        (MLP([1, 2]), X, {}, ShapeError, "data with 1 inputs and 2 targets for this model, got 1 and 1"),
         (MultKAN([1, 1]), 2 * X, {}, DomainError, "within the model's domain, .*Dataset.domain"),
+        (LAN([1, 1]), 2 * X, {}, DomainError, "within the model's domain, .*Dataset.domain"),
+        (MLP([1, 1]), 2 * X, {}, DomainError, "within the model's domain, .*Dataset.domain"),
         (MultKAN([1, 1]), X, {"loss": "hinge"}, ConfigError, "expected loss to be 'mse', got 'hinge'"),
         (MultKAN([1, 1]), X, {"method": "newton"}, ConfigError, "expected method to be one of"),
         (torch.sin, X, {}, ConfigError, "expected a torch module"),
