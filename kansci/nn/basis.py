@@ -148,10 +148,6 @@ class NodeBasis:
         """y_mi = sum_p w_ip b_mip."""
         return (gather_weights(weights, self.numbers)[0] * self.values).sum(2)
 
-    def detached(self) -> "NodeBasis":
-        """The same as constants."""
-        return replace(self, values=self.values.detach())
-
     def weight_adjoint(self, seeds: Float[Tensor, "orders in n"]) -> Float[Tensor, "1 in functions"]:
         """sum_mn g_min b_mipn: derivatives of seeded curves with respect to the weights."""
         return self._columns(seeds).sum(-1)[None]

@@ -19,7 +19,7 @@ from kansci.jets import Jet, check_needs
 from kansci.nn.arguments import check_points, check_rows
 from kansci.nn.basis import NodeBasis
 from kansci.nn.edges import SplineEdges, check_degree
-from kansci.splines import evaluate_basis
+from kansci.splines import evaluate_basis, spline_values
 
 
 class DenseLayer(nn.Module):
@@ -57,21 +57,23 @@ class DenseLayer(nn.Module):
 
     def forward(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "out n"]:
         """Values of y."""
-        return torch.addmm(self.bias[:, None], self.weight, self.curves(x, 1)[0][0])
+        return torch.addmm(self.bias[:, None], self.weight, self.curves(x, 1)[0])
 
-    def curves(self, x: Float[Tensor, "in n"], orders: int) -> tuple[Float[Tensor, "orders in n"], NodeBasis | None]:
-        """f and its derivatives, the value counted as one, and what they are linear in where they are learned."""
+    def curves(self, x: Float[Tensor, "in n"], orders: int) -> Float[Tensor, "orders in n"]:
+        """f and its derivatives, the value counted as one."""
         given = torch.stack(self.activation.jet(x, orders - 1))
         if self.splines is None or self.scale_base is None:
-            return given, None
-        config = self.splines.config
-        first, values = evaluate_basis(x, self.splines.knots, config.k, orders, uniform=config.uniform)
-        basis = NodeBasis(values.transpose(0, 1), self.splines.numbers(first), config.n_coef)
-        return self.scale_base[:, None] * given + basis.sums(self.splines.weights), basis.detached()
+            return given
+        config, weights = self.splines.config, self.splines.weights
+        if config.uniform:
+            splines = spline_values(x, weights[0], self.splines.knots, config.k, orders)
+        else:
+            splines = node_basis(self.splines, x, orders).sums(weights)
+        return self.scale_base[:, None] * given + splines
 
     def activate(self, jet: Jet) -> Jet:
         """The jet of f(x)."""
-        return jet.apply(self.curves(jet.channels[0], jet.orders)[0])
+        return jet.apply(self.curves(jet.channels[0], jet.orders))
 
     def jet(self, jet: Jet) -> Jet:
         """The jet of y."""
@@ -80,11 +82,18 @@ class DenseLayer(nn.Module):
     @torch.no_grad()
     def edge_values(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "out in n"]:
         """W_kj f_j(x_j), of which y is the sum over j and b: the edges of a KAN."""
-        return self.weight[..., None] * self.curves(x, 1)[0][0]
+        return self.weight[..., None] * self.curves(x, 1)[0]
 
     def combine(self, sums: Jet) -> Jet:
         """Sums of edges into nodes."""
         return sums.affine(torch.ones_like(self.bias), self.bias)
+
+
+def node_basis(edges: SplineEdges, x: Float[Tensor, "in n"], orders: int) -> NodeBasis:
+    """What splines of nodes and their derivatives are linear in."""
+    config = edges.config
+    first, values = evaluate_basis(x, edges.knots, config.k, orders, uniform=config.uniform)
+    return NodeBasis(values.transpose(0, 1), edges.numbers(first), config.n_coef)
 
 
 class DenseNetwork(nn.Module):

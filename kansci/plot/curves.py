@@ -108,7 +108,7 @@ def edge_curves(layer: KANLayer, nodes: Float[Tensor, "n in"], points: int) -> F
 @torch.no_grad()
 def node_curves(layer: DenseLayer, nodes: Float[Tensor, "n in"], points: int) -> Float[np.ndarray, "in p"]:
     """The same of the function of every node that a dense layer begins with."""
-    return _steady(layer.curves(_sweep(nodes, points).T, 1)[0][0].T).T
+    return _steady(layer.curves(_sweep(nodes, points).T, 1)[0].T).T
 
 
 def _sweep(nodes: Float[Tensor, "n in"], points: int) -> Float[Tensor, "p in"]:

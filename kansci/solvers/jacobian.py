@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 
 from kansci.jets import Jet, jet
-from kansci.nn.basis import Basis, NodeBasis
-from kansci.nn.dense import DenseLayer, DenseNetwork
+from kansci.nn.basis import Basis
+from kansci.nn.dense import DenseLayer, DenseNetwork, node_basis
 from kansci.nn.edges import SplineEdges
 from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
@@ -263,26 +263,26 @@ def _factors_of_layer(
 def _factors_of_dense(unknowns: Unknowns, x: Tensor, needs: str, adjoints: Tensor) -> list[Factor]:
     model = cast(DenseNetwork, unknowns.model)
     jet = model.lift(x, needs)
-    tape: list[tuple[Jet, Jet, NodeBasis | None]] = []
+    tape: list[tuple[Jet, Jet]] = []
     sums, learned = [], []
     for layer in model.layers:
-        curves, basis = layer.curves(jet.channels[0], jet.orders)
-        if basis is not None:
+        curves = layer.curves(jet.channels[0], jet.orders)
+        if layer.splines is not None:
             curves = _watch(curves)
             learned.append(curves)
         source = jet.apply(curves)
-        tape.append((_detached(jet), _detached(source), basis))
+        tape.append((_detached(jet), _detached(source)))
         sums.append(_watch(source.linear(layer.weight, layer.bias).channels))
         jet = Jet(sums[-1], needs, jet.d)
     seeds = _seeds(jet, [*sums, *learned], adjoints)
     of_curves = iter(seeds[len(sums) :])
     factors: list[Factor] = []
     with torch.no_grad():
-        for number, (layer, (nodes, source, basis)) in enumerate(zip(model.layers, tape, strict=True)):
+        for number, (layer, (nodes, source)) in enumerate(zip(model.layers, tape, strict=True)):
             prefix = f"layers.{number}."
             factors += _factors_of_weights(unknowns.slices, prefix, source, seeds[number])
-            if basis is not None:
-                factors += _factors_of_activations(unknowns.slices, prefix, layer, nodes, basis, next(of_curves))
+            if layer.splines is not None:
+                factors += _factors_of_curves(unknowns.slices, prefix, layer, nodes, next(of_curves))
     return factors
 
 
@@ -295,17 +295,18 @@ def _factors_of_weights(slices: dict[str, slice], prefix: str, source: Jet, seed
     return factors
 
 
-def _factors_of_activations(
-    slices: dict[str, slice], prefix: str, layer: DenseLayer, nodes: Jet, basis: NodeBasis, seeds: Tensor
+def _factors_of_curves(
+    slices: dict[str, slice], prefix: str, layer: DenseLayer, nodes: Jet, seeds: Tensor
 ) -> list[Factor]:
     """From derivatives of the residuals with respect to the curves of the nodes, (r, orders, in, n)."""
     factors: list[Factor] = []
+    edges, x = cast(SplineEdges, layer.splines), nodes.channels[0]
     coef, scale = slices.get(f"{prefix}splines.coef"), slices.get(f"{prefix}scale_base")
     if coef is not None:
         one = torch.ones_like(layer.weight[:1, 0])
-        factors.append(SplineFactor(cast(SplineEdges, layer.splines), one, basis, seeds, {"coef": coef}))
+        factors.append(SplineFactor(edges, one, node_basis(edges, x, nodes.orders), seeds, {"coef": coef}))
     if scale is not None:
-        given = torch.stack(layer.activation.jet(nodes.channels[0], nodes.orders - 1))
+        given = torch.stack(layer.activation.jet(x, nodes.orders - 1))
         factors.append(DenseFactor(scale, torch.einsum("rmin,min->irn", seeds, given)))
     return factors
 

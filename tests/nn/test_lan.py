@@ -23,7 +23,8 @@ from kansci.errors import (
 )
 from kansci.functions import LIBRARY, library_function
 from kansci.jets import LEVELS, Jet, _functional_jet
-from kansci.nn.basis import NodeBasis, PlainBasis
+from kansci.nn.basis import PlainBasis
+from kansci.nn.dense import node_basis
 from kansci.nn.edges import SplineEdges
 from kansci.nn.lan import LAN
 from tests.helpers import assert_same, assert_same_function, assert_same_jet
@@ -320,8 +321,7 @@ def test_a_basis_of_nodes_is_the_diagonal_of_one_of_edges(model, orders, seed):
     """Edges from each node to each other, of which only those to itself have weights."""
     generator = torch.Generator().manual_seed(seed)
     nodes = ks.trace(model, points(model, 6)).nodes[1].T
-    basis = model.layers[1].curves(nodes, orders)[1]
-    assert isinstance(basis, NodeBasis)
+    basis = node_basis(splines_of(model), nodes, orders)
     assert basis.nbytes > 0
     edges = PlainBasis(basis.values, basis.numbers, basis.n_functions)
     n = len(nodes)
