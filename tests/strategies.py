@@ -143,6 +143,8 @@ def fill_lan(model: LAN, seed: int) -> None:
     for layer in model.layers:
         layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator, dtype=torch.float64) / 2)
         layer.bias.copy_(torch.randn(layer.bias.shape, generator=generator, dtype=torch.float64) / 4)
+        layer.node_scale.normal_(1.0, 0.2, generator=generator)
+        layer.node_bias.normal_(0.0, 0.3, generator=generator)
         if layer.splines is not None:
             layer.get_parameter("scale_base").normal_(1.0, 0.3, generator=generator)
             layer.splines.coef.normal_(0.0, 0.3, generator=generator)

@@ -40,7 +40,7 @@ def test_edges_of_a_lan_are_multiples_of_the_functions_of_its_nodes(model, seed)
         edges, subnodes, after = found.edges[number], found.subnodes[number], found.nodes[number + 1]
         assert edges.shape == (6, *layer.weight.shape)
         assert_same(edges.sum(2), subnodes, 1e-15)
-        assert_same(after, (subnodes + layer.bias).detach(), 1e-15)
+        assert_same(after, (layer.node_scale * (subnodes + layer.bias) + layer.node_bias).detach(), 1e-14)
         ranks = torch.linalg.matrix_rank(edges.permute(2, 1, 0), rtol=1e-10)
         assert (ranks <= 1).all()
     assert_same(found.output, model(x).detach(), scale=found.nodes[-1].abs().max().item() + 1)

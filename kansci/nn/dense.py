@@ -23,15 +23,18 @@ from kansci.splines import evaluate_basis, spline_values
 
 
 class DenseLayer(nn.Module):
-    r"""y = W f(x) + b, with a function f_j for each source.
+    r"""y = u (W f(x) + b) + v, with a function f_j for each source.
 
     .. math:: f_j(x) = a(x) \quad\text{or}\quad f_j(x) = s_j\, a(x) + \sum_p c_{jp} B_{jp}(x)
 
-    a is a LIBRARY row. W ~ U(-r, r), r^2 = 6 / (n_in + n_out), b = 0, s = 1 and c ~ N(0, 0.1^2) to begin with.
+    a is a LIBRARY row. W ~ U(-r, r), r^2 = 6 / (n_in + n_out), b = 0, s = 1 and c ~ N(0, 0.1^2) to begin with. u = 1
+    and v = 0 unless set, as `fit` does for outputs in the units of the targets, and are not trained.
 
     Attributes:
         weight: W (out, in).
         bias: b (out).
+        node_scale: u (out).
+        node_bias: v (out).
         activation: a.
         scale_base: s (in), or None where f = a.
         splines: the B-splines as edges from each source to one subnode, which are not summed, or None; their `coef`
@@ -51,13 +54,21 @@ class DenseLayer(nn.Module):
         draws = torch.rand(n_out, n_in, generator=generator, dtype=torch.float64)
         self.weight = nn.Parameter(bound * (2 * draws - 1))
         self.bias = nn.Parameter(torch.zeros(n_out, dtype=torch.float64))
+        self.node_scale = nn.Parameter(torch.ones(n_out, dtype=torch.float64), requires_grad=False)
+        self.node_bias = nn.Parameter(torch.zeros(n_out, dtype=torch.float64), requires_grad=False)
         self.splines = SplineEdges(splines, generator) if splines else None
         ones = nn.Parameter(torch.ones(n_in, dtype=torch.float64), requires_grad=activation != "zero")
         self.scale_base = ones if splines else None
 
     def forward(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "out n"]:
         """Values of y."""
-        return torch.addmm(self.bias[:, None], self.weight, self.curves(x, 1)[0])
+        weight, bias = self.maps
+        return torch.addmm(bias[:, None], weight, self.curves(x, 1)[0])
+
+    @property
+    def maps(self) -> tuple[Float[Tensor, "out in"], Float[Tensor, "out"]]:
+        """Weights and bias of y, u and v folded in."""
+        return self.node_scale[:, None] * self.weight, self.node_scale * self.bias + self.node_bias
 
     def curves(self, x: Float[Tensor, "in n"], orders: int) -> Float[Tensor, "orders in n"]:
         """f and its derivatives, the value counted as one."""
@@ -77,16 +88,16 @@ class DenseLayer(nn.Module):
 
     def jet(self, jet: Jet) -> Jet:
         """The jet of y."""
-        return self.activate(jet).linear(self.weight, self.bias)
+        return self.activate(jet).linear(*self.maps)
 
     @torch.no_grad()
     def edge_values(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "out in n"]:
-        """W_kj f_j(x_j), of which y is the sum over j and b: the edges of a KAN."""
+        """W_kj f_j(x_j), the edges of a KAN; u (sum over j + b) + v is y."""
         return self.weight[..., None] * self.curves(x, 1)[0]
 
     def combine(self, sums: Jet) -> Jet:
         """Sums of edges into nodes."""
-        return sums.affine(torch.ones_like(self.bias), self.bias)
+        return sums.affine(self.node_scale, self.maps[1])
 
 
 def node_basis(edges: SplineEdges, x: Float[Tensor, "in n"], orders: int) -> NodeBasis:

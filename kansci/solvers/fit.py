@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from kansci.errors import ConfigError, ShapeError
-from kansci.nn.multkan import MultKAN
 from kansci.nn.networks import Network
 from kansci.solvers.data import Dataset
 from kansci.solvers.residual import Residual
@@ -46,7 +45,8 @@ def fit(
         method: one of those of `solve`.
         steps: largest number of steps of each stage.
         loss: "mse".
-        normalize: standardize the targets by the affine map of a MultKAN's output nodes, unless it is set already.
+        normalize: standardize the targets by the affine map of the output nodes of a MultKAN, LAN or MLP, unless it is
+            set already.
         seconds: wall-clock limit.
         tolerance: a stage ends when ten steps lower the loss by less than this fraction.
         grids: stages from coarse to fine.
@@ -64,6 +64,7 @@ def fit(
         ShapeError: data that do not fit the model.
 
     Example:
+        >>> from kansci import MultKAN
         >>> data = Dataset.from_function(lambda x: x[:, 0] * x[:, 1], [(-1, 1), (-1, 1)], 200)
         >>> model = MultKAN([2, 2, 1], k=3, domain=data.domain)
         >>> fit(model, data, progress=False).loss < 1e-6
@@ -74,7 +75,7 @@ def fit(
         raise ConfigError(f"expected loss to be 'mse', got {loss!r}")
     _check(model, data)
     scale = torch.ones_like(data.y[0])
-    if normalize and isinstance(model, MultKAN):
+    if normalize and isinstance(model, Network):
         model, scale = _standardize(model, data.y)
     weight = 1.0 if data.weight is None else data.weight
 
@@ -111,7 +112,7 @@ def _check(model: nn.Module, data: Dataset) -> None:
             )
 
 
-def _standardize(model: MultKAN, y: Tensor) -> tuple[MultKAN, Tensor]:
+def _standardize(model: Network, y: Tensor) -> tuple[Network, Tensor]:
     """A copy whose output nodes have the mean and the standard deviation of the targets, and the latter."""
     last = model.layers[-1]
     if not (last.node_scale.eq(1).all() and last.node_bias.eq(0).all()):

@@ -272,7 +272,7 @@ def _factors_of_dense(unknowns: Unknowns, x: Tensor, needs: str, adjoints: Tenso
             learned.append(curves)
         source = jet.apply(curves)
         tape.append((_detached(jet), _detached(source)))
-        sums.append(_watch(source.linear(layer.weight, layer.bias).channels))
+        sums.append(_watch(source.linear(*layer.maps).channels))
         jet = Jet(sums[-1], needs, jet.d)
     seeds = _seeds(jet, [*sums, *learned], adjoints)
     of_curves = iter(seeds[len(sums) :])
@@ -280,14 +280,18 @@ def _factors_of_dense(unknowns: Unknowns, x: Tensor, needs: str, adjoints: Tenso
     with torch.no_grad():
         for number, (layer, (nodes, source)) in enumerate(zip(model.layers, tape, strict=True)):
             prefix = f"layers.{number}."
-            factors += _factors_of_weights(unknowns.slices, prefix, source, seeds[number])
+            factors += _factors_of_weights(unknowns.slices, prefix, layer, source, seeds[number])
             if layer.splines is not None:
                 factors += _factors_of_curves(unknowns.slices, prefix, layer, nodes, next(of_curves))
     return factors
 
 
-def _factors_of_weights(slices: dict[str, slice], prefix: str, source: Jet, seeds: Tensor) -> list[Factor]:
+def _factors_of_weights(
+    slices: dict[str, slice], prefix: str, layer: DenseLayer, source: Jet, seeds: Tensor
+) -> list[Factor]:
     factors: list[Factor] = []
+    if not layer.node_scale.eq(1).all():
+        seeds = seeds * layer.node_scale[:, None]
     if f"{prefix}weight" in slices:
         factors.append(WeightFactor(slices[f"{prefix}weight"], source.channels, seeds))
     if f"{prefix}bias" in slices:

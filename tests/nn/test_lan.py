@@ -65,6 +65,7 @@ def by_scipy(model: LAN, x: Tensor) -> np.ndarray:
                 values[:, node] += spline(inside) + (nodes[:, node] - inside) * spline(inside, nu=1)
             nodes = values
         nodes = nodes @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
+        nodes = nodes * layer.node_scale.detach().numpy() + layer.node_bias.detach().numpy()
     return nodes
 
 

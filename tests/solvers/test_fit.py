@@ -51,9 +51,9 @@ def test_derivatives_lose_one_order_each(k, grids):
     assert (orders(k, grids) >= expected).all()
 
 
-def test_targets_are_standardized_by_the_output_nodes():
+@pytest.mark.parametrize("model", [MultKAN([1, 1]), LAN([1, 4, 1]), MLP([1, 8, 1])], ids=["KAN", "LAN", "MLP"])
+def test_targets_are_standardized_by_the_output_nodes(model):
     y = 300 + 40 * wave(X)
-    model = MultKAN([1, 1])
     solution = fit(model, (X, y), progress=False)
     last = solution.model.layers[-1]
     assert last.node_scale.tolist() == pytest.approx(y.std(0, correction=0).tolist(), rel=1e-12)
