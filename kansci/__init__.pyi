@@ -8,8 +8,9 @@ from .config import Edge as Edge
 from .functions import register_function as register_function
 from .jets import Jet as Jet
 from .jets import jet as jet
-from .nn.baselines import MLP as MLP
 from .nn.features import AuxiliaryFeatures as AuxiliaryFeatures
+from .nn.lan import LAN as LAN
+from .nn.mlp import MLP as MLP
 from .nn.multkan import MultKAN as MultKAN
 from .solvers.data import Dataset as Dataset
 from .solvers.fit import fit as fit

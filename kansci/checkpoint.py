@@ -19,8 +19,9 @@ from kansci import sealed
 from kansci.config import ModelConfig
 from kansci.errors import CheckpointError, KansciError
 from kansci.nn.arguments import check_device
-from kansci.nn.baselines import MLP, MLPConfig
 from kansci.nn.features import AuxiliaryFeatures
+from kansci.nn.lan import LAN, Grid, LANConfig
+from kansci.nn.mlp import MLP, MLPConfig
 from kansci.nn.multkan import MultKAN
 from kansci.sealed import Group
 
@@ -59,6 +60,14 @@ KINDS = {
         parts=lambda features: {"network": features.network},
         build=lambda config, parts: AuxiliaryFeatures(**config, **parts),
     ),
+    "LAN": Kind(
+        LAN,
+        config=lambda model: dataclasses.asdict(model.config),
+        parts=lambda model: {},
+        build=lambda config, parts: LAN.from_config(
+            LANConfig(tuple(config["width"]), config["activation"], tuple(Grid(*grid) for grid in config["grids"]))
+        ),
+    ),
     "MLP": Kind(
         MLP,
         config=lambda model: dataclasses.asdict(model.config),
@@ -76,7 +85,7 @@ def save(path: str | os.PathLike[str], model: nn.Module | Mapping[str, nn.Module
 
     Args:
         path: the file, by custom `.h5`; one that exists is replaced.
-        model: a MultKAN, with its features if it has some, an MLP, AuxiliaryFeatures, or a dict of them.
+        model: a MultKAN, with its features if it has some, a LAN, an MLP, AuxiliaryFeatures, or a dict of them.
         note: any text, to be kept with it.
 
     Raises:

@@ -228,6 +228,17 @@ def _layer_from(values: dict[str, Any]) -> LayerConfig:
     return LayerConfig(**{**values, "out": out, "symbols": symbols})
 
 
+def describe_grids(layers: Sequence[LayerConfig]) -> str:
+    """Intervals and degrees of layers in few words: one number where all agree.
+
+    Example:
+        >>> describe_grids([LayerConfig(2, Width(5), grid=10), LayerConfig(5, Width(1), grid=20)])
+        'grid=[10, 20], k=3'
+    """
+    found = {name: sorted({getattr(layer, name) for layer in layers}) for name in ("grid", "k")}
+    return ", ".join(f"{name}={values[0] if len(values) == 1 else values}" for name, values in found.items())
+
+
 def parse_columns(width: Sequence[Any]) -> tuple[Width, ...]:
     """Read a whole width such as [2, [5, 3], 1].
 

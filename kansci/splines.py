@@ -9,6 +9,7 @@ References:
     de Boor, A Practical Guide to Splines, Springer 2001 (local evaluation, knot insertion, Greville points).
 """
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
@@ -274,6 +275,39 @@ def general_pieces(knots: Float[Tensor, "in t"], k: int) -> Float[Tensor, "in gr
     series = general_basis(Place(middles, *[torch.zeros_like(middles)] * 2), knots, k, k + 1).values
     factorials = torch.arange(k + 1, dtype=knots.dtype, device=knots.device).clamp(min=1).cumprod(0)
     return (series / factorials[:, None, None]).permute(0, 3, 1, 2).contiguous()
+
+
+def spline_values(
+    x: Float[Tensor, "in n"], coef: Float[Tensor, "in coef"], knots: Float[Tensor, "in t"], k: int, orders: int
+) -> Float[Tensor, "orders in n"]:
+    """One spline on an equidistant grid for each row of points, with its first `orders - 1` derivatives.
+
+    Linear outside the grid. Horner's rule on the polynomial of each interval, which is several times faster than sums
+    of basis functions that are used only once.
+
+    Example:
+        >>> knots = uniform_knots(torch.zeros(1), torch.ones(1), grid=2, k=1)
+        >>> x, coef = torch.tensor([[0.25, 1.5]]), torch.tensor([[0.0, 1.0, 4.0]])
+        >>> spline_values(x, coef, knots, 1, 2)
+        tensor([[[0.5000, 7.0000]],
+                [[2.0000, 6.0000]]])
+    """
+    grid = knots.shape[1] - 2 * k - 1
+    low, high = domain_of(knots[..., None], k)
+    place = place_on(positions(x, knots, k), grid)
+    interval = place.inside.detach().long().clamp(0, grid - 1)
+    v = place.inside - interval - 0.5
+    alive = torch.arange(grid, device=x.device) + torch.arange(k + 1, device=x.device)[:, None]
+    pieces = uniform_pieces(k, x.dtype).to(x.device) @ coef[:, alive]
+    *others, highest = pieces.gather(2, interval[:, None].expand(-1, k + 1, -1)).unbind(1)
+    taylor = [highest, *[torch.zeros_like(v)] * max(orders - 1, 1)]
+    for coefficient in reversed(others):
+        shifted = [coefficient, *taylor]
+        taylor = [torch.addcmul(below, own, v) for below, own in zip(shifted, taylor, strict=False)]
+    taylor[0] = taylor[0] + place.outside * taylor[1]
+    per_unit, within = grid / (high - low), place.outside == 0
+    found = [math.factorial(m) * per_unit**m * own * (within if m > 1 else 1) for m, own in enumerate(taylor)]
+    return torch.stack(found[:orders])
 
 
 def extended_table(k: int, orders: int, scale: float, slopes: tuple[float, float]) -> tuple[Tensor, Tensor]:

@@ -9,19 +9,24 @@ from torch import Tensor
 
 from kansci.jets import Jet
 from kansci.nn.arguments import check_finite
-from kansci.nn.layer import KANLayer
-from kansci.nn.multkan import MultKAN
+from kansci.nn.dense import DenseNetwork
+from kansci.nn.edges import SplineEdges
+from kansci.nn.networks import Network
 
 
 @dataclass(frozen=True)
 class Trace:
     """All values of one pass of a model over n points.
 
+    In a LAN or an MLP the edge from node i to node o is W_oi f_i, with f_i the function of node i, or, for inputs, the
+    map of their domain to [-1, 1].
+
     Attributes:
         nodes: for each column l, inputs first, the node values (n, nodes).
         edges: for each layer, the edge values (n, subnodes, sources).
-        subnodes: for each layer, the sums of edges into each subnode (n, subnodes), before their affine map.
-        outside: for each layer, the share of points outside the domain of each source's splines (sources,).
+        subnodes: for each layer, the sums of edges into each subnode (n, subnodes), before their affine map or bias.
+        outside: for each layer, the share of points outside the domain of each source's splines (sources,); 0 where
+            there are none.
     """
 
     nodes: tuple[Float[Tensor, "n _"], ...]
@@ -47,11 +52,11 @@ class _LayerTrace(NamedTuple):
 
 
 @torch.no_grad()
-def trace(model: MultKAN, x: Float[Tensor, "n d"]) -> Trace:
+def trace(model: Network, x: Float[Tensor, "n d"]) -> Trace:
     """Run a model once and keep everything.
 
     Args:
-        model: left unchanged.
+        model: a MultKAN, LAN or MLP, left unchanged.
         x: points (n, d), raw units.
 
     Returns:
@@ -62,6 +67,7 @@ def trace(model: MultKAN, x: Float[Tensor, "n d"]) -> Trace:
         DataError: x is empty or not finite.
 
     Example:
+        >>> from kansci import MultKAN
         >>> model = MultKAN([2, 3, 1])
         >>> found = trace(model, torch.zeros(4, 2, dtype=torch.float64))
         >>> found
@@ -69,21 +75,23 @@ def trace(model: MultKAN, x: Float[Tensor, "n d"]) -> Trace:
         >>> bool(torch.allclose(found.edges[0].sum(-1), found.subnodes[0]))
         True
     """
-    nodes = [model.lift(x, "value").value]
+    sources = model.lift(x, "value")
     check_finite(x, "x")
+    nodes = [x if isinstance(model, DenseNetwork) else sources.value]
     layers = []
     for layer in model.layers:
-        layers.append(_trace_layer(layer, nodes[-1].T))
-        subnodes = Jet(layers[-1].subnodes.T[None], "value", 0)
-        nodes.append(layer.combine(subnodes).value)
+        values = sources.channels[0]
+        edges = layer.edge_values(values).permute(2, 0, 1).contiguous()
+        layers.append(_LayerTrace(edges, edges.sum(-1), _outside(layer.splines, values)))
+        sources = layer.combine(Jet(layers[-1].subnodes.T[None], "value", 0))
+        nodes.append(sources.value)
     return Trace(tuple(nodes), *(tuple(values) for values in zip(*layers, strict=True)))
 
 
-def _trace_layer(layer: KANLayer, x: Float[Tensor, "in n"]) -> _LayerTrace:
-    outside = x.new_zeros(layer.config.n_in)
-    if layer.splines is not None:
-        low, high = layer.splines.domain
-        wrapped = layer.splines.wrap(x)
-        outside = (~((low[:, None] <= wrapped) & (wrapped <= high[:, None]))).to(x.dtype).mean(1)
-    edges = layer.edge_values(x).permute(2, 0, 1).contiguous()
-    return _LayerTrace(edges, edges.sum(-1), outside)
+def _outside(splines: SplineEdges | None, x: Float[Tensor, "in n"]) -> Float[Tensor, "in"]:
+    """Share of points outside the grid of each source."""
+    if splines is None:
+        return torch.zeros_like(x[:, 0])
+    low, high = splines.domain
+    wrapped = splines.wrap(x)
+    return (~((low[:, None] <= wrapped) & (wrapped <= high[:, None]))).to(x.dtype).mean(1)

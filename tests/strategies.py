@@ -10,9 +10,13 @@ from torch import Tensor
 from kansci.config import LayerConfig, ModelConfig, Width
 from kansci.jets import Jet, second_channels
 from kansci.nn.edges import SplineEdges, SymbolicEdges
+from kansci.nn.lan import LAN, Grid, LANConfig
 from kansci.nn.multkan import MultKAN
+from kansci.nn.networks import Network
+from kansci.nn.samples import sobol_points
 from kansci.splines import domain_of, extend_grid
 
+ACTIVATIONS = ("silu", "tanh", "sin", "gaussian", "x**3", "zero")
 SYMBOLS = ("", "x", "x**2", "exp", "sin", "tanh", "gaussian")
 
 seeds = st.integers(0, 2**31 - 1)
@@ -113,7 +117,46 @@ def _uneven(edges: SplineEdges, generator: torch.Generator) -> Tensor:
     return torch.where(periodic[:, None], edges.knots, knots)
 
 
-def points(model: MultKAN, n: int = 8, seed: int = 0, stretch: float = 1.4) -> Tensor:
+@st.composite
+def lans(draw: st.DrawFn, degrees: st.SearchStrategy[int] | None = None, dtype: torch.dtype = torch.float64) -> LAN:
+    """Up to two hidden columns of random functions, with masks, scales and knots of any spacing.
+
+    Args:
+        draw: hypothesis' own.
+        degrees: of the splines, 1 to 9 by default.
+        dtype: of the model.
+    """
+    degrees = st.integers(1, 9) if degrees is None else degrees
+    width = draw(st.lists(st.integers(1, 4), min_size=2, max_size=4))
+    grids = tuple(Grid(draw(st.integers(1, 6)), draw(degrees), draw(st.booleans())) for _ in width[1:-1])
+    model = LAN.from_config(LANConfig(tuple(width), draw(st.sampled_from(ACTIVATIONS)), grids))
+    fill_lan(model, draw(seeds))
+    return model.to(dtype)
+
+
+@torch.no_grad()
+def fill_lan(model: LAN, seed: int) -> None:
+    """Random tensors of moderate size, one spline in five masked, grids where the activations lie."""
+    generator = torch.Generator().manual_seed(seed)
+    model.low.copy_(torch.randn(model.n_inputs, generator=generator, dtype=torch.float64))
+    model.high.copy_(model.low + 0.5 + torch.rand(model.n_inputs, generator=generator, dtype=torch.float64))
+    for layer in model.layers:
+        layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator, dtype=torch.float64) / 2)
+        layer.bias.copy_(torch.randn(layer.bias.shape, generator=generator, dtype=torch.float64) / 4)
+        layer.node_scale.normal_(1.0, 0.2, generator=generator)
+        layer.node_bias.normal_(0.0, 0.3, generator=generator)
+        if layer.splines is not None:
+            layer.get_parameter("scale_base").normal_(1.0, 0.3, generator=generator)
+            layer.splines.coef.normal_(0.0, 0.3, generator=generator)
+            layer.splines.scale_spline.normal_(1.0, 0.2, generator=generator)
+            layer.splines.mask.copy_(torch.rand(layer.splines.mask.shape, generator=generator) > 0.2)
+    model._place_grids(sobol_points(*model.domain, 64))
+    for layer in model.layers:
+        if layer.splines is not None and not layer.splines.config.uniform:
+            layer.splines.knots = _uneven(layer.splines, generator)
+
+
+def points(model: Network, n: int = 8, seed: int = 0, stretch: float = 1.4) -> Tensor:
     """Random points over the domain of a model, stretched about its center."""
     generator = torch.Generator().manual_seed(seed)
     low, high = (end.nan_to_num(posinf=1.0, neginf=-1.0) for end in model.domain)

@@ -15,7 +15,7 @@ import kansci as ks
 from kansci import checkpoint, sealed
 from kansci.errors import CheckpointError, DtypeError
 from kansci.sealed import Group
-from tests.strategies import models, points, seeds
+from tests.strategies import lans, models, points, seeds
 
 DTYPES = (torch.float64, torch.float32)
 COEF = "layers.0.splines.coef"
@@ -113,8 +113,20 @@ def test_perceptron_comes_back(file, width, activation, dtype, seed):
     assert_identical(ks.load(file), model)
 
 
+@given(lans(), st.sampled_from(DTYPES), seeds)
+def test_any_lan_comes_back_to_the_bit(file, model, dtype, seed):
+    x = points(model)
+    ks.save(file, model)
+    assert torch.equal(ks.load(file)(x), model(x))
+    model.to(dtype)
+    scramble(model, seed)
+    ks.save(file, model)
+    assert_identical(ks.load(file), model)
+    assert ks.load(file).config == model.config
+
+
 def test_several_models_come_back_in_order(path):
-    solution = {"u": ks.MultKAN([2, 3, 1]), "p": ks.MLP([2, 3, 1]), "a": with_features()}
+    solution = {"u": ks.MultKAN([2, 3, 1]), "p": ks.MLP([2, 3, 1]), "a": with_features(), "l": ks.LAN([2, 3, 1])}
     ks.save(path, solution)
     loaded = ks.load(path)
     assert list(loaded) == list(solution)
@@ -122,9 +134,10 @@ def test_several_models_come_back_in_order(path):
         assert_identical(loaded[name], model)
 
 
-def test_changed_grids_come_back(path):
+@pytest.mark.parametrize("network", [ks.MultKAN, ks.LAN])
+def test_changed_grids_come_back(network, path):
     x = torch.rand(200, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) ** 2
-    model = ks.adapt_grid(ks.refine(ks.MultKAN([2, 3, 1]), 10), x, tolerance=1.0)
+    model = ks.adapt_grid(ks.refine(network([2, 3, 1]), 10), x, tolerance=1.0)
     ks.save(path, model)
     assert_identical(ks.load(path), model)
     assert torch.equal(ks.load(path)(x), model(x))

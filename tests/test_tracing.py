@@ -4,11 +4,13 @@ from hypothesis import given
 
 from kansci.errors import DataError, DtypeError, ShapeError
 from kansci.jets import Jet
+from kansci.nn.lan import LAN
+from kansci.nn.mlp import MLP
 from kansci.nn.multkan import MultKAN
 from kansci.symbolic.kanpiler import auxiliary_features
 from kansci.tracing import trace
 from tests.helpers import assert_same
-from tests.strategies import models, points, seeds
+from tests.strategies import lans, models, points, seeds
 
 
 @given(models(), seeds)
@@ -27,6 +29,42 @@ def test_edges_sum_to_subnodes_and_nodes_to_the_forward_pass(model, seed):
         assert_same(after, layer(before.T).T.detach())
     assert found.output is found.nodes[-1]
     assert_same(found.output, model(x).detach())
+
+
+@given(lans(), seeds)
+def test_edges_of_a_lan_are_multiples_of_the_functions_of_its_nodes(model, seed):
+    x = points(model, 6, seed)
+    found = trace(model, x)
+    assert torch.equal(found.nodes[0], x)
+    for number, layer in enumerate(model.layers):
+        edges, subnodes, after = found.edges[number], found.subnodes[number], found.nodes[number + 1]
+        assert edges.shape == (6, *layer.weight.shape)
+        assert_same(edges.sum(2), subnodes, 1e-15)
+        assert_same(after, (layer.node_scale * (subnodes + layer.bias) + layer.node_bias).detach(), 1e-14)
+        ranks = torch.linalg.matrix_rank(edges.permute(2, 1, 0), rtol=1e-10)
+        assert (ranks <= 1).all()
+    assert_same(found.output, model(x).detach(), scale=found.nodes[-1].abs().max().item() + 1)
+    assert not found.outside[0].any()
+
+
+def test_outside_of_a_lan_is_the_share_of_points_outside_the_grids():
+    model = LAN([1, 2, 1])
+    x = torch.linspace(-3, 3, 301, dtype=torch.float64)[:, None]
+    found = trace(model, x)
+    splines = model.layers[1].splines
+    assert splines is not None
+    low, high = splines.domain
+    assert_same(found.outside[1], ((found.nodes[1] < low) | (found.nodes[1] > high)).double().mean(0))
+    assert (found.outside[1] > 0.3).all()
+
+
+def test_perceptrons_have_no_grids():
+    model = MLP([2, 3, 1])
+    x = torch.linspace(-1, 1, 8, dtype=torch.float64).view(4, 2)
+    found = trace(model, x)
+    assert_same(found.output, model(x).detach())
+    assert [own.tolist() for own in found.outside] == [[0, 0], [0, 0, 0]]
+    assert repr(found) == "Trace(4 points, nodes 2 -> 3 -> 1)"
 
 
 @given(models(), seeds)

@@ -3,7 +3,7 @@
 The sums of a layer are s_co = sum_ip w_oip b_cip, with b_ci the jets of the B-splines and of the base function at
 source i, of which k + 2 are alive at a point. There are two kinds of basis, which know the same things: one of plain
 tensor operations, that autograd, torch.func and compilers can take apart, on any device, and one that leaves
-everything to the kernels.
+everything to the kernels. A third is that of nodes with one curve each, which are not summed.
 """
 
 from collections.abc import Sequence
@@ -34,10 +34,8 @@ class Basis(Protocol):
         """Memory that it holds."""
         ...
 
-    def sums(
-        self, weights: Float[Tensor, "subnode in functions"], bias: Float[Tensor, "subnode"] | None = None
-    ) -> Float[Tensor, "channels subnode n"]:
-        """s_co = sum_ip w_oip b_cip, and the bias on top of the value."""
+    def sums(self, weights: Float[Tensor, "subnode in functions"]) -> Float[Tensor, "channels subnode n"]:
+        """s_co = sum_ip w_oip b_cip."""
         ...
 
     def weight_adjoint(self, seeds: Float[Tensor, "channels subnode n"]) -> Float[Tensor, "subnode in functions"]:
@@ -123,6 +121,54 @@ class PlainBasis:
     @property
     def _dense(self) -> Float[Tensor, "channels in functions n"]:
         return all_functions(self.values, in_functions(self.numbers), self.n_functions)
+
+
+@dataclass(frozen=True)
+class NodeBasis:
+    """The B-splines alive at nodes with one curve each: y_mi = sum_p w_ip b_mip, no sums over nodes.
+
+    In place of channels stand derivatives m with respect to the nodes themselves; there is one target, so to speak.
+
+    Attributes:
+        values: (orders, in, alive, n), the derivatives.
+        numbers: (in, alive, n), which of all functions of their node they are.
+        n_functions: number of functions of each node, alive or not.
+    """
+
+    values: Float[Tensor, "orders in alive n"]
+    numbers: Int[Tensor, "in alive n"]
+    n_functions: int
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds."""
+        return self.values.nbytes + self.numbers.nbytes
+
+    def sums(self, weights: Float[Tensor, "1 in functions"]) -> Float[Tensor, "orders in n"]:
+        """y_mi = sum_p w_ip b_mip."""
+        return (gather_weights(weights, self.numbers)[0] * self.values).sum(2)
+
+    def weight_adjoint(self, seeds: Float[Tensor, "orders in n"]) -> Float[Tensor, "1 in functions"]:
+        """sum_mn g_min b_mipn: derivatives of seeded curves with respect to the weights."""
+        return self._columns(seeds).sum(-1)[None]
+
+    def weight_squares(self, seeds: Float[Tensor, "orders in n"]) -> Float[Tensor, "1 in functions"]:
+        """sum_n (sum_m g_min b_mipn)^2."""
+        return self._columns(seeds).square().sum(-1)[None]
+
+    def columns(
+        self,
+        seeds: Float[Tensor, "orders in n"],
+        splines: Float[Tensor, "1 in splines n"] | None,
+        base: Float[Tensor, "1 in n"] | None,
+    ) -> None:
+        """Write sum_m g_min b_mipn, point by point; there is no base function."""
+        if splines is not None:
+            splines[0] = self._columns(seeds)
+
+    def _columns(self, seeds: Float[Tensor, "orders in n"]) -> Float[Tensor, "in functions n"]:
+        found = torch.einsum("min,mian->ian", seeds, self.values)
+        return all_functions(found, in_functions(self.numbers), self.n_functions)
 
 
 class CompiledBasis:

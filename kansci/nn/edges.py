@@ -11,13 +11,15 @@ B-splines and the base function at the sources, is their basis, of which `kansci
 
 import math
 from collections import defaultdict
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from kansci.config import LayerConfig
+from kansci.errors import DerivativeError
 from kansci.functions import Function, library_function
 from kansci.jets import Jet, second_channels
 from kansci.nn.basis import (
@@ -293,6 +295,20 @@ class SplineEdges(nn.Module):
         periodic = torch.zeros(self.config.n_in, 1, dtype=torch.bool, device=self.knots.device)
         periodic[list(self.config.periodic)] = True
         return periodic
+
+
+@runtime_checkable
+class HasSplines(Protocol):
+    """A layer of which spline edges are a part, or may be."""
+
+    splines: SplineEdges | None
+
+
+def check_degree(orders: int, layers: Iterable[HasSplines]) -> None:
+    """Raise DerivativeError where second derivatives are asked for that splines do not have."""
+    k = min((layer.splines.config.k for layer in layers if layer.splines is not None), default=3)
+    if orders == 3 and k < 3:
+        raise DerivativeError(f"second derivatives need splines of degree k >= 3, got k={k}; build with k=3 or more")
 
 
 def _is_plain(tensor: Tensor) -> bool:

@@ -8,13 +8,14 @@ from typing import Any, Protocol, cast, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.quasirandom import SobolEngine
 
-from kansci.config import LayerConfig, ModelConfig, parse_columns
-from kansci.errors import ConfigError, DerivativeError, DomainError
+from kansci.config import LayerConfig, ModelConfig, describe_grids, parse_columns
+from kansci.errors import ConfigError, DomainError
 from kansci.jets import Jet, check_needs
 from kansci.nn.arguments import check_device, check_points, check_rows, read_domain
+from kansci.nn.edges import check_degree
 from kansci.nn.layer import KANLayer
+from kansci.nn.samples import sobol_points, spread
 from kansci.splines import uniform_knots
 
 
@@ -229,11 +230,7 @@ class MultKAN(nn.Module):
         self._check_points(x)
         check_rows(x)
         jet = Jet.lift(x, needs) if self.features is None else self.features.jet(x, needs)
-        k = min((layer.config.k for layer in self.layers if layer.splines is not None), default=3)
-        if jet.orders == 3 and k < 3:
-            raise DerivativeError(
-                f"second derivatives need splines of degree k >= 3, got k={k}; build with k=3 or more"
-            )
+        check_degree(jet.orders, self.layers)
         return jet
 
     def _check_points(self, x: Tensor) -> None:
@@ -253,9 +250,8 @@ class MultKAN(nn.Module):
             DomainError: a feature is not finite on the domain.
         """
         domain = domain.to(self.layers[0].node_scale)
-        sobol = SobolEngine(self.n_inputs, scramble=True, seed=0).draw(samples, dtype=domain.dtype)
-        nodes = torch.lerp(domain[:, 0], domain[:, 1], sobol.to(domain))
         low, high = domain.unbind(1)
+        nodes = sobol_points(low, high, samples)
         if self.features is not None:
             nodes = self.features(nodes)
             if not nodes.isfinite().all():
@@ -281,28 +277,8 @@ class MultKAN(nn.Module):
         """One line: the width, the grids, the degrees, the number of trained parameters."""
         first, *others = self.config.columns
         width = [first.n_sum, *([w.n_sum, list(w.arities)] if w.arities else w.n_sum for w in others)]
-        grids = sorted({layer.config.grid for layer in self.layers})
-        degrees = sorted({layer.config.k for layer in self.layers})
         trained = sum(p.numel() for p in self.parameters() if p.requires_grad)
-        return f"MultKAN({width}, grid={_one(grids)}, k={_one(degrees)}, {trained} parameters, {self.dtype})"
-
-
-def _one(values: list[int]) -> int | list[int]:
-    return values[0] if len(values) == 1 else values
-
-
-def spread(values: Float[Tensor, "n m"], margin: float) -> tuple[Float[Tensor, "m"], Float[Tensor, "m"]]:
-    """Range of each column, widened by a share of itself on each side; never of zero width.
-
-    Example:
-        >>> spread(torch.tensor([[0.0, 3.0], [10.0, 3.0]]), 0.1)
-        (tensor([-1., -1.]), tensor([11.,  7.]))
-    """
-    low, high = values.amin(0), values.amax(0)
-    center, half = (low + high) / 2, (high - low) / 2
-    constant = half <= 1e-6 * center.abs() + 1e-12
-    half = torch.where(constant, 1 + center.abs(), half * (1 + 2 * margin))
-    return center - half, center + half
+        return f"MultKAN({width}, {describe_grids(self.config.layers)}, {trained} parameters, {self.dtype})"
 
 
 def nearest_neighbors(targets: int, sources: int) -> Float[Tensor, "targets sources"]:

@@ -13,21 +13,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kansci.nn.arguments import read_domain
-from kansci.nn.multkan import MultKAN
+from kansci.nn.networks import Network
 from kansci.tracing import trace
 
 SEARCH, SWEEPS = 41, 2
 
 
 @torch.no_grad()
-def extreme_points(model: MultKAN, bounds: Sequence[Any]) -> Float[Tensor, "extreme d"]:
+def extreme_points(model: Network, bounds: Sequence[Any]) -> Float[Tensor, "extreme d"]:
     """Points of a box at which each hidden node is lowest and at which it is highest.
 
     Searches along one coordinate at a time from the middle of the box: exact, up to the step of the search, for nodes
-    that are sums of functions of one coordinate each, as those of the first hidden column are.
+    that are sums of functions of one coordinate each, as those of the first hidden column are; of a LAN or an MLP
+    they are extreme at corners.
 
     Args:
-        model: left unchanged.
+        model: a MultKAN, LAN or MLP, left unchanged.
         bounds: one (low, high) for all raw inputs or one pair for each, in raw units.
 
     Returns:
@@ -37,6 +38,7 @@ def extreme_points(model: MultKAN, bounds: Sequence[Any]) -> Float[Tensor, "extr
         ConfigError: bounds that are not intervals, or not one for each raw input.
 
     Example:
+        >>> from kansci import MultKAN
         >>> model = MultKAN([2, 1, 1], grid=1, k=1, base="zero")
         >>> with torch.no_grad():
         ...     _ = model.layers[0].splines.coef.copy_(torch.tensor([[[0.0, 1.0], [1.0, 0.0]]]))  # rises, falls
@@ -44,8 +46,9 @@ def extreme_points(model: MultKAN, bounds: Sequence[Any]) -> Float[Tensor, "extr
         [[-1.0, 1.0], [1.0, -1.0]]
     """
     low, high = read_domain(bounds, model.n_inputs).to(model.dtype).unbind(1)
-    hidden = sum(column.n_nodes for column in model.config.columns[1:-1])
-    points = ((low + high) / 2).repeat(2 * hidden, 1)
+    middle = ((low + high) / 2)[None]
+    hidden = sum(nodes.shape[1] for nodes in trace(model, middle).nodes[1:-1])
+    points = middle.repeat(2 * hidden, 1)
     for coordinate in [*range(len(low))] * SWEEPS:
         steps = torch.linspace(float(low[coordinate]), float(high[coordinate]), SEARCH).to(points)
         trials = points.repeat_interleave(SEARCH, 0)

@@ -25,15 +25,16 @@ def draw_boxes(canvas: Canvas, row: Row, layer: KANLayer, seen: Trace, number: i
     edges = row.targets, row.sources
     opacity = FAINTEST + (1 - FAINTEST) * np.tanh(3 * edge_strengths(seen, number)[edges])
     kinds = zip(has_spline(layer)[edges], has_symbol(layer)[edges], strict=True)
-    colors = _translucent([KINDS[kind] for kind in kinds], opacity)
-    inks = _translucent([INK] * len(opacity), opacity)
+    colors = translucent([KINDS[kind] for kind in kinds], opacity)
+    inks = translucent([INK] * len(opacity), opacity)
     names = _function_names(layer, row) if named else [""] * len(opacity)
     letters = np.array([_letters(name, row.size) for name in names])
-    curves = _fit(edge_curves(layer, seen.nodes[number], POINTS)[edges], row, letters > 0)
+    curves = edge_curves(layer, seen.nodes[number], POINTS)[edges]
+    curves = fit_curves(curves, row.boxes, row.size, letters > 0)
     through = np.stack([row.below[:, -1], row.above[:, 0]], 1)
     boxed = ~is_identity(layer)[edges]
 
-    thin, thick = np.clip([3 * row.size, 5 * row.size], [0.35, 0.5], [0.8, 1.4])
+    thin, thick = line_widths(row.size)
     canvas.lines(np.concatenate([row.below, row.above]), thin, np.tile(inks, (2, 1)), f"edges-{number}")
     canvas.lines(through[~boxed], thin, inks[~boxed], f"identities-{number}")
     canvas.squares(row.boxes[boxed], row.size, thin, colors[boxed], f"boxes-{number}")
@@ -43,19 +44,30 @@ def draw_boxes(canvas: Canvas, row: Row, layer: KANLayer, seen: Trace, number: i
         canvas.text(x, y, names[k], letters[k], color=colors[k], ha="center", va="center")
 
 
-def _translucent(colors: list[str], opacity: Float[np.ndarray, "e"]) -> Float[np.ndarray, "e 4"]:
+def line_widths(side: float) -> tuple[float, float]:
+    """Widths of the rim of a box and of its curve [points]."""
+    return float(np.clip(3 * side, 0.35, 0.8)), float(np.clip(5 * side, 0.5, 1.4))
+
+
+def translucent(colors: list[str], opacity: Float[np.ndarray, "e"]) -> Float[np.ndarray, "e 4"]:
+    """Colors with opacities."""
     return np.column_stack([to_rgba_array(colors)[:, :3], opacity])
 
 
-def _fit(curves: Float[np.ndarray, "e p"], row: Row, named: Bool[np.ndarray, "e"]) -> Float[np.ndarray, "e p 2"]:
+def fit_curves(
+    curves: Float[np.ndarray, "e p"],
+    centers: Float[np.ndarray, "e 2"],
+    side: float,
+    named: bool | Bool[np.ndarray, "e"] = False,
+) -> Float[np.ndarray, "e p 2"]:
     """Each curve over its own range, inside its box and above its name."""
     low, high = np.fmin.reduce(curves, 1), np.fmax.reduce(curves, 1)
     span = np.where(low == high, 1.0, high - low)
-    strip = np.where(named, STRIP, 0.0)
+    strip = np.where(np.broadcast_to(named, len(curves)), STRIP, 0.0)
     height = 1 - 2 * MARGIN - strip
     y = (curves - (low + high)[:, None] / 2) * (height / span)[:, None] + strip[:, None] / 2
     x = np.linspace(MARGIN - 0.5, 0.5 - MARGIN, curves.shape[1])
-    return row.boxes[:, None] + row.size * np.stack(np.broadcast_arrays(x, y), -1)
+    return centers[:, None] + side * np.stack(np.broadcast_arrays(x, y), -1)
 
 
 def _function_names(layer: KANLayer, row: Row) -> list[str]:

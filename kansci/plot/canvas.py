@@ -39,8 +39,14 @@ class Canvas:
         canvas.ax.set(xlim=(lower[0], upper[0]), ylim=(lower[1], upper[1]), aspect="equal")
         return canvas
 
-    def lines(self, points: Float[np.ndarray, "m p 2"], width: float, color: Any = INK, gid: str | None = None) -> None:
-        """Lines through p points each, of one color or of m."""
+    def lines(
+        self,
+        points: Float[np.ndarray, "m p 2"],
+        width: float | Float[np.ndarray, "m"],
+        color: Any = INK,
+        gid: str | None = None,
+    ) -> None:
+        """Lines through p points each, of one width and color or of m."""
         lines = LineCollection(list(points), colors=color, linewidths=self.zoom * width)
         lines.set(capstyle="round", joinstyle="round")
         self._add(lines, gid)

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.quasirandom import SobolEngine
 
 from kansci.errors import DataError
+from kansci.nn.dense import DenseLayer, DenseNetwork
 from kansci.nn.layer import KANLayer
-from kansci.nn.multkan import MultKAN
+from kansci.nn.networks import Network
+from kansci.nn.samples import sobol_points
 from kansci.tracing import Trace, trace
 
 
@@ -65,28 +66,29 @@ def has_symbol(layer: KANLayer) -> Bool[np.ndarray, "subnode in"]:
     return (np.array(layer.config.symbols) != "") & (layer.symbols.mask != 0).cpu().numpy()
 
 
-def look(model: MultKAN, x: Float[Tensor, "n d"] | None) -> Trace:
+def look(model: Network, x: Float[Tensor, "n d"] | None) -> Trace:
     """Everything the model computes at x, by default at Sobol points of its domain.
 
     Raises:
         DataError: x holds no points.
         ShapeError: x is not (n, d) for this model.
     """
-    points = sobol_points(model) if x is None else x
+    points = sobol_points(*_box(model)) if x is None else x
     if points.ndim == 2 and len(points) == 0:
         raise DataError("expected at least one point in x, got none; leave x out for points of the domain")
     return trace(model, points)
 
 
-def sobol_points(model: MultKAN, n: int = 1024) -> Float[Tensor, "n d"]:
-    """Points that fill the domain of the raw inputs, [-1, 1] where the first layer has no splines."""
-    unit = SobolEngine(model.n_inputs, scramble=True, seed=0).draw(n, dtype=torch.float64)
-    first = model.layers[0]
-    unit = unit.to(device=first.node_scale.device, dtype=model.dtype)
-    if first.splines is None:
-        return 2 * unit - 1
-    low, high = (end[: model.n_inputs] for end in first.splines.domain)
-    return low + (high - low) * unit
+def _box(model: Network) -> tuple[Float[Tensor, "d"], Float[Tensor, "d"]]:
+    """The domain of the raw inputs, [-1, 1] where the first layer of a KAN has no splines."""
+    if isinstance(model, DenseNetwork):
+        return model.domain
+    splines, first = model.layers[0].splines, model.layers[0].node_scale
+    if splines is None:
+        ones = torch.ones_like(first[:1]).expand(model.n_inputs)
+        return -ones, ones
+    low, high = splines.domain
+    return low[: model.n_inputs], high[: model.n_inputs]
 
 
 def edge_strengths(seen: Trace, layer: int) -> Float[np.ndarray, "subnode in"]:
@@ -100,13 +102,26 @@ def edge_curves(layer: KANLayer, nodes: Float[Tensor, "n in"], points: int) -> F
 
     Where an edge is not finite it is NaN, and where it varies by rounding alone it is constant.
     """
+    return _steady(edge_parts(layer, _sweep(nodes, points)).total).transpose(1, 2, 0)
+
+
+@torch.no_grad()
+def node_curves(layer: DenseLayer, nodes: Float[Tensor, "n in"], points: int) -> Float[np.ndarray, "in p"]:
+    """The same of the function of every node that a dense layer begins with."""
+    return _steady(layer.curves(_sweep(nodes, points).T, 1)[0].T).T
+
+
+def _sweep(nodes: Float[Tensor, "n in"], points: int) -> Float[Tensor, "p in"]:
     values = finite(nodes)
-    low, high = values.min(0).filled(0.0), values.max(0).filled(0.0)
-    x = torch.as_tensor(np.linspace(low, high, points), dtype=nodes.dtype, device=nodes.device)
-    curves = finite(edge_parts(layer, x).total)
-    rounding = 100 * torch.finfo(x.dtype).eps * np.abs(curves).max(0)
+    ends = values.min(0).filled(0.0), values.max(0).filled(0.0)
+    return torch.as_tensor(np.linspace(*ends, points), dtype=nodes.dtype, device=nodes.device)
+
+
+def _steady(values: Float[Tensor, "p *which"]) -> Float[np.ndarray, "p *which"]:
+    curves = finite(values)
+    rounding = 100 * torch.finfo(values.dtype).eps * np.abs(curves).max(0)
     varies = curves.max(0) - curves.min(0) > rounding
-    return np.ma.where(varies, curves, curves.mean(0)).filled(np.nan).transpose(1, 2, 0)
+    return np.ma.where(varies, curves, curves.mean(0)).filled(np.nan)
 
 
 def is_identity(layer: KANLayer) -> Bool[np.ndarray, "subnode in"]:

@@ -20,6 +20,8 @@ LARGEST_BOX = 0.42
 FILL = 0.8  # share of its slot that a box takes
 STEEPNESS = 0.3  # rise of the flattest line, relative to its run
 LOWEST, HIGHEST = 0.42, 1.1  # rise of a layer's lines
+NODE_SLOT = 0.5  # width that a node of a dense network would like to have
+DENSE_STEEPNESS, DENSE_LOWEST, DENSE_HIGHEST = 0.25, 0.9, 1.7  # distance of its columns, relative to the width
 TOGETHER = 0.8  # distance of the subnodes of a product, relative to others
 LIFT = 0.42  # from subnodes to their nodes
 
@@ -54,7 +56,7 @@ class Layout:
     Attributes:
         nodes: for each column, inputs first, the node centers.
         subnodes: for each column but the first, the subnode centers.
-        rows: for each layer, its edges.
+        rows: for each layer, its edges; none in a dense network, where lines are straight.
         width: from the left to the right border.
     """
 
@@ -80,6 +82,15 @@ def place_network(columns: Sequence[Width], edges: Sequence[Bool[np.ndarray, "_ 
         subnodes.append(_points(x, rows[-1].top))
         nodes.append(_place_nodes(column, subnodes[-1]))
     return Layout(tuple(nodes), tuple(subnodes), tuple(rows), width)
+
+
+def place_dense(sizes: Sequence[int]) -> Layout:
+    """Places for a dense network with columns of these sizes."""
+    width = float(np.clip(NODE_SLOT * max(sizes), NARROWEST, WIDEST))
+    places = [_spread(Width(size), width) for size in sizes]
+    heights = np.arange(len(sizes)) * float(np.clip(DENSE_STEEPNESS * width, DENSE_LOWEST, DENSE_HIGHEST))
+    nodes = [_points(x, y) for x, y in zip(places, heights, strict=True)]
+    return Layout(tuple(nodes), tuple(nodes[1:]), (), width)
 
 
 def _spread(column: Width, width: float) -> Float[np.ndarray, "subnode"]:

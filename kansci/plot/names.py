@@ -9,6 +9,7 @@ from jaxtyping import Float
 from kansci.errors import ConfigError
 from kansci.nn.features import AuxiliaryFeatures
 from kansci.nn.multkan import MultKAN
+from kansci.nn.networks import Network
 from kansci.plot.canvas import Canvas
 from kansci.plot.style import POINTS_PER_INCH, text_length
 
@@ -51,14 +52,15 @@ class Names:
             canvas.text(x, y + gap, text, self.letters, ha="center", va=va, rotation=90 if turned else 0)
 
 
-def name_inputs(model: MultKAN, names: Sequence[str] | None) -> list[str]:
+def name_inputs(model: Network, names: Sequence[str] | None) -> list[str]:
     """Names of the first column: those given, then the features' own, by default x_1, x_2 ...
 
     Raises:
         ConfigError: there are neither as many names as raw inputs nor as many as nodes.
     """
-    d, n_nodes = model.n_inputs, model.config.columns[0].n_nodes
-    if isinstance(model.features, AuxiliaryFeatures):
+    d = model.n_inputs
+    n_nodes = model.config.columns[0].n_nodes if isinstance(model, MultKAN) else d
+    if isinstance(model, MultKAN) and isinstance(model.features, AuxiliaryFeatures):
         known = list(model.features.names)
     else:
         known = [*_numbered("x", d), *_numbered("f", n_nodes - d)]
@@ -70,7 +72,7 @@ def name_inputs(model: MultKAN, names: Sequence[str] | None) -> list[str]:
     return [*names, *known[len(names) :]]
 
 
-def name_outputs(model: MultKAN, names: Sequence[str] | None) -> list[str]:
+def name_outputs(model: Network, names: Sequence[str] | None) -> list[str]:
     """Names of the outputs, by default y, or y_1, y_2 ...
 
     Raises:

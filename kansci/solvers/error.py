@@ -21,6 +21,7 @@ from torch import Tensor
 from kansci.config import LayerConfig, ModelConfig, Width
 from kansci.jets import Jet
 from kansci.nn.multkan import MultKAN
+from kansci.nn.networks import SplineNetwork
 from kansci.solvers.normal import Linearization
 from kansci.solvers.residual import Residual
 from kansci.solvers.system import Evaluation, System
@@ -45,9 +46,9 @@ def estimate_error(system: System, at: Evaluation, terms: Sequence[Residual], me
     models: dict[str, Unknowns] = {}
     for name, unknowns in system.models.items():
         model = unknowns.model
-        if not isinstance(model, MultKAN):
+        if not isinstance(model, SplineNetwork):
             return None
-        finest = max(layer.config.grid for layer in model.layers)
+        finest = max((layer.splines.config.grid for layer in model.layers if layer.splines is not None), default=1)
         models[name] = Unknowns(refine(model, 2 * finest), list(unknowns.slices))
         models[name + EXTRA] = Unknowns(_ridges(model), ["layers.1.splines.coef"])
     scalars = system.free(at.vector)
@@ -91,7 +92,7 @@ def _outputs(points: Float[Tensor, "n d"], names: list[str]) -> Residual:
     return Residual(function, points)
 
 
-def _ridges(model: MultKAN) -> MultKAN:
+def _ridges(model: SplineNetwork) -> MultKAN:
     """sum_j g_j(a_j . x), all g_j zero, with directions fixed by the number of inputs."""
     d, m = model.n_inputs, model.n_outputs
     generator = torch.Generator().manual_seed(d)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kansci.errors import ConfigError, DataError, ShapeError
-from kansci.nn.multkan import MultKAN
+from kansci.nn.networks import Network
 from kansci.solvers.data import Dataset
 from kansci.solvers.losses import cross_entropy
 from kansci.solvers.penalty import Penalty
@@ -70,8 +70,8 @@ def fit(
         grids: stages from coarse to fine.
         batch_size: points of a batch of a first-order method; by default all.
         rate: learning rate of a first-order method, as in `solve`.
-        normalize: standardize the targets of "mse" by the affine map of a MultKAN's output nodes, unless it is set
-            already.
+        normalize: standardize the targets of "mse" by the affine map of the output nodes of a MultKAN, LAN or MLP,
+            unless it is set already.
         validation: data by which the best step is chosen, or the fraction of the data to set aside for it.
         patience: a stage ends when so many steps have not lowered the validation loss; by default 20 with validation.
         prior: the solution of a fit to earlier data, of which `model` is the model: what they say is kept, by their
@@ -95,6 +95,7 @@ def fit(
         ShapeError: data that do not fit the model.
 
     Example:
+        >>> from kansci import MultKAN
         >>> data = Dataset.from_function(lambda x: x[:, 0] * x[:, 1], [(-1, 1), (-1, 1)], 200)
         >>> model = MultKAN([2, 2, 1], k=3, domain=data.domain)
         >>> fit(model, data, progress=False).loss < 1e-6
@@ -108,7 +109,7 @@ def fit(
         if own is not None:
             _check(model, own, loss)
     scale = torch.ones_like(data.y[0])
-    if loss == "mse" and normalize and isinstance(model, MultKAN):
+    if loss == "mse" and normalize and isinstance(model, Network):
         model, scale = _standardize(model, data.y)
     solution = solve(
         model,
@@ -170,11 +171,11 @@ def _term(model: nn.Module, data: Dataset, loss: Loss, scale: Tensor) -> Residua
 def _check(model: nn.Module, data: Dataset, loss: Loss) -> None:
     if not isinstance(model, nn.Module):
         raise ConfigError(f"expected a torch module as model, got {type(model).__name__}")
-    if isinstance(model, MultKAN) and data.x.shape[1] != model.n_inputs:
+    if isinstance(model, Network) and data.x.shape[1] != model.n_inputs:
         raise ShapeError(f"expected data with {model.n_inputs} inputs for this model, got {data.x.shape[1]}")
     if loss == "cross_entropy":
         _check_classes(data.y, _count_outputs(model, data))
-    elif isinstance(model, MultKAN) and not callable(loss) and data.y.shape[1] != model.n_outputs:
+    elif isinstance(model, Network) and not callable(loss) and data.y.shape[1] != model.n_outputs:
         raise ShapeError(f"expected data with {model.n_outputs} targets for this model, got {data.y.shape[1]}")
 
 
@@ -199,7 +200,7 @@ def _check_classes(y: Tensor, m: int) -> None:
         raise DataError("expected shares of classes that are not negative and sum to 1 in each row, got others")
 
 
-def _standardize(model: MultKAN, y: Tensor) -> tuple[MultKAN, Tensor]:
+def _standardize(model: Network, y: Tensor) -> tuple[Network, Tensor]:
     """A copy whose output nodes have the mean and the standard deviation of the targets, and the latter."""
     last = model.layers[-1]
     if not (last.node_scale.eq(1).all() and last.node_bias.eq(0).all()):

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kansci.jets import Jet, jet
-from kansci.nn.layer import KANLayer
-from kansci.nn.multkan import MultKAN
+from kansci.nn.edges import SplineEdges
+from kansci.nn.networks import Layer, SplineNetwork
 from kansci.splines import uniform_knots
 from kansci.surgery.grid import move_knots
 
@@ -35,8 +35,8 @@ class Reach(NamedTuple):
 
 
 def jet_and_reach(model: nn.Module, x: Float[Tensor, "n d"], needs: str) -> tuple[Jet, Reach]:
-    """The jet of a model at x, and what its activations reach; other models than MultKAN reach nothing."""
-    if not isinstance(model, MultKAN):
+    """The jet of a model at x, and what its activations reach; models without splines reach nothing."""
+    if not isinstance(model, SplineNetwork):
         return jet(model, x, needs), Reach([], [])
     current = model.lift(x, needs)
     low, high = [], []
@@ -50,12 +50,16 @@ def jet_and_reach(model: nn.Module, x: Float[Tensor, "n d"], needs: str) -> tupl
 
 def escapes(model: nn.Module, reach: Reach) -> bool:
     """Whether any activation lies outside the domain of its edges, or so close to an end that others may."""
-    return any(bool(_leaves(low, high, domain).any()) for low, high, domain, _ in _spline_layers(model, reach))
+    return any(bool(_leaves(low, high, splines.domain).any()) for low, high, _, splines in _columns(model, reach))
 
 
 def is_far(model: nn.Module, reach: Reach, factor: float = 3.0) -> bool:
     """Whether any node's activations spread over more than `factor` times its domain, or are not finite."""
-    return any(not bool((high - low < factor * (b - a)).all()) for low, high, (a, b), _ in _spline_layers(model, reach))
+    for low, high, _, splines in _columns(model, reach):
+        a, b = splines.domain
+        if not bool((high - low < factor * (b - a)).all()):
+            return True
+    return False
 
 
 def follow(model: nn.Module, reach: Reach, *, tight: bool = False) -> float:
@@ -64,7 +68,8 @@ def follow(model: nn.Module, reach: Reach, *, tight: bool = False) -> float:
     Moved grids get a margin for the steps to come. With `tight`, all of them are brought close to the activations.
     """
     worst = 0.0
-    for low, high, (a, b), layer in _spline_layers(model, reach):
+    for low, high, layer, splines in _columns(model, reach):
+        a, b = splines.domain
         span = torch.where(high > low, high - low, b - a)
         slack = (TIGHT if tight else MARGIN) * span
         move = _leaves(low, high, (a, b))
@@ -72,7 +77,7 @@ def follow(model: nn.Module, reach: Reach, *, tight: bool = False) -> float:
             move |= b - a > (1 + MARGIN) * span
         if move.any():
             starts, ends = torch.where(move, low - slack, a), torch.where(move, high + slack, b)
-            knots = uniform_knots(starts, ends, layer.config.grid, layer.config.k)
+            knots = uniform_knots(starts, ends, splines.config.grid, splines.config.k)
             worst = max(worst, move_knots(layer, knots, beyond=BEYOND))
     return worst
 
@@ -82,11 +87,12 @@ def _leaves(low: Tensor, high: Tensor, domain: tuple[Tensor, Tensor]) -> Tensor:
     return (low - slack < domain[0]) | (high + slack > domain[1])
 
 
-def _spline_layers(model: nn.Module, reach: Reach) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, Tensor], KANLayer]]:
-    if isinstance(model, MultKAN):
+def _columns(model: nn.Module, reach: Reach) -> Iterator[tuple[Tensor, Tensor, Layer, SplineEdges]]:
+    """Ends of the activations of each hidden column with splines, the layer behind it, and its splines."""
+    if isinstance(model, SplineNetwork):
         for low, high, layer in zip(reach.low, reach.high, list(model.layers)[1:], strict=True):
             if layer.splines is not None:
                 used = (layer.splines.mask != 0).any(0)
                 a, b = layer.splines.domain
                 middle = (a + b) / 2  # where a source whose edges are all cut never makes its grid move
-                yield torch.where(used, low, middle), torch.where(used, high, middle), (a, b), layer
+                yield torch.where(used, low, middle), torch.where(used, high, middle), layer, layer.splines

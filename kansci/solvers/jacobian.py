@@ -1,9 +1,10 @@
 """Jacobians of jets with respect to all unknowns, as Khatri-Rao products.
 
-A layer is linear in its weights: its sums are s_co = sum_p w_op b_cp, with b the jets of its basis, or of its sources
-in an MLP. So for any scalar r that depends on one point, dr / dw_op = sum_c (dr / ds_co) b_cp: the adjoint of the
-sums, from one backward pass, times the basis that was needed to evaluate them. Rows of a residual depend on one point
-each, so one pass serves all rows. Products with the Jacobian need its two factors only, never its entries.
+A layer is linear in its weights: its sums are s_co = sum_p w_op b_cp, with b the jets of its basis, or, in a dense
+network, of its sources. So for any scalar r that depends on one point, dr / dw_op = sum_c (dr / ds_co) b_cp: the
+adjoint of the sums, from one backward pass, times the basis that was needed to evaluate them. The functions of a LAN's
+nodes are linear in theirs in the same way, with derivatives in place of channels. Rows of a residual depend on one
+point each, so one pass serves all rows. Products with the Jacobian need its two factors only, never its entries.
 """
 
 import re
@@ -17,15 +18,15 @@ from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 
 from kansci.jets import Jet, jet
-from kansci.nn.baselines import MLP
 from kansci.nn.basis import Basis
+from kansci.nn.dense import DenseLayer, DenseNetwork, node_basis
 from kansci.nn.edges import SplineEdges
 from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.unknowns import Unknowns
 
-# What MultKAN is linear in, or nearly so; its other parameters are seldom trained, and are left to torch.func.
-CLOSED_FORM = re.compile(r"layers\.\d+\.(splines\.(coef|scale_base)|symbols\.affine)")
+# What layers are linear in, or nearly so; their other parameters are seldom trained, and are left to torch.func.
+CLOSED_FORM = re.compile(r"layers\.\d+\.(splines\.(coef|scale_base)|symbols\.affine|weight|bias|scale_base)")
 
 
 @runtime_checkable
@@ -60,14 +61,15 @@ class SplineFactor:
 
     Attributes:
         edges: the edges.
-        scale: (subnode), of their sums.
+        scale: (target), of their sums: of all subnodes, or of the one that edges of a `NodeBasis` have.
         basis: what the sums are linear in.
-        seeds: (r, channels, subnode, n), derivatives of the residuals with respect to the scaled sums.
+        seeds: (r, channels, subnode, n), derivatives of the residuals with respect to the scaled sums; or
+            (r, orders, in, n), with respect to what a `NodeBasis` makes of the weights.
         places: columns of "coef" and of "scale_base", those that are trained.
     """
 
     edges: SplineEdges
-    scale: Float[Tensor, "subnode"]
+    scale: Float[Tensor, "target"]
     basis: Basis
     seeds: Float[Tensor, "r channels subnode n"]
     places: dict[str, slice]
@@ -202,16 +204,15 @@ def factorize(
     Returns:
         Factors of all columns, identifiable or not.
     """
-    if isinstance(unknowns.model, MLP):
-        return _factors_of_mlp(unknowns, x, needs, adjoints)
     names = list(unknowns.slices)
-    if not isinstance(unknowns.model, MultKAN):
+    if isinstance(unknowns.model, MultKAN):
+        known = _factors_of_kan(unknowns, x, needs, adjoints)
+    elif isinstance(unknowns.model, DenseNetwork):
+        known = _factors_of_dense(unknowns, x, needs, adjoints)
+    else:
         return _factors_by_torch_func(unknowns, names, x, needs, adjoints)
     others = [name for name in names if not CLOSED_FORM.fullmatch(name)]
-    return [
-        *_factors_of_kan(unknowns, x, needs, adjoints),
-        *_factors_by_torch_func(unknowns, others, x, needs, adjoints),
-    ]
+    return [*known, *_factors_by_torch_func(unknowns, others, x, needs, adjoints)]
 
 
 @torch.enable_grad()
@@ -254,22 +255,58 @@ def _factors_of_layer(
 
 
 @torch.enable_grad()
-def _factors_of_mlp(unknowns: Unknowns, x: Tensor, needs: str, adjoints: Tensor) -> list[Factor]:
-    model = cast(MLP, unknowns.model)
+def _factors_of_dense(unknowns: Unknowns, x: Tensor, needs: str, adjoints: Tensor) -> list[Factor]:
+    model = cast(DenseNetwork, unknowns.model)
     jet = model.lift(x, needs)
-    sources, watched = [], []
+    tape: list[tuple[Jet, Jet]] = []
+    sums, learned = [], []
     for layer in model.layers:
-        source = layer.activate(jet)
-        sources.append(source.channels.detach())
-        watched.append(_watch(layer.combine(source).channels))
-        jet = Jet(watched[-1], needs, jet.d)
+        curves = layer.curves(jet.channels[0], jet.orders)
+        if layer.splines is not None:
+            curves = _watch(curves)
+            learned.append(curves)
+        source = jet.apply(curves)
+        tape.append((_detached(jet), _detached(source)))
+        sums.append(_watch(source.linear(*layer.maps).channels))
+        jet = Jet(sums[-1], needs, jet.d)
+    seeds = _seeds(jet, [*sums, *learned], adjoints)
+    of_curves = iter(seeds[len(sums) :])
     factors: list[Factor] = []
-    for number, (source, seeds) in enumerate(zip(sources, _seeds(jet, watched, adjoints), strict=True)):
-        weight, bias = (unknowns.slices.get(f"layers.{number}.{leaf}") for leaf in ("weight", "bias"))
-        if weight is not None:
-            factors.append(WeightFactor(weight, source, seeds))
-        if bias is not None:
-            factors.append(DenseFactor(bias, seeds[:, 0].transpose(0, 1)))
+    with torch.no_grad():
+        for number, (layer, (nodes, source)) in enumerate(zip(model.layers, tape, strict=True)):
+            prefix = f"layers.{number}."
+            factors += _factors_of_weights(unknowns.slices, prefix, layer, source, seeds[number])
+            if layer.splines is not None:
+                factors += _factors_of_curves(unknowns.slices, prefix, layer, nodes, next(of_curves))
+    return factors
+
+
+def _factors_of_weights(
+    slices: dict[str, slice], prefix: str, layer: DenseLayer, source: Jet, seeds: Tensor
+) -> list[Factor]:
+    factors: list[Factor] = []
+    if not layer.node_scale.eq(1).all():
+        seeds = seeds * layer.node_scale[:, None]
+    if f"{prefix}weight" in slices:
+        factors.append(WeightFactor(slices[f"{prefix}weight"], source.channels, seeds))
+    if f"{prefix}bias" in slices:
+        factors.append(DenseFactor(slices[f"{prefix}bias"], seeds[:, 0].transpose(0, 1)))
+    return factors
+
+
+def _factors_of_curves(
+    slices: dict[str, slice], prefix: str, layer: DenseLayer, nodes: Jet, seeds: Tensor
+) -> list[Factor]:
+    """From derivatives of the residuals with respect to the curves of the nodes, (r, orders, in, n)."""
+    factors: list[Factor] = []
+    edges, x = cast(SplineEdges, layer.splines), nodes.channels[0]
+    coef, scale = slices.get(f"{prefix}splines.coef"), slices.get(f"{prefix}scale_base")
+    if coef is not None:
+        one = torch.ones_like(layer.weight[:1, 0])
+        factors.append(SplineFactor(edges, one, node_basis(edges, x, nodes.orders), seeds, {"coef": coef}))
+    if scale is not None:
+        given = torch.stack(layer.activation.jet(x, nodes.orders - 1))
+        factors.append(DenseFactor(scale, torch.einsum("rmin,min->irn", seeds, given)))
     return factors
 
 

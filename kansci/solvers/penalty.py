@@ -19,6 +19,7 @@ References:
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -26,15 +27,17 @@ from torch import Tensor, nn
 
 from kansci.errors import ConfigError
 from kansci.jets import Jet
+from kansci.nn.dense import DenseLayer
 from kansci.nn.edges import SplineEdges
 from kansci.nn.layer import KANLayer
-from kansci.nn.multkan import MultKAN
+from kansci.nn.networks import Layer, Network
 from kansci.solvers.unknowns import Unknowns
 
 SAMPLES = 4096
 SMALLEST = 1e-6  # magnitude, relative to the largest of the layer, below which reweighting grows no more
 TINY = torch.finfo(torch.float64).tiny
 NONE = -1
+ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Edges:
         values: of its edges.
     """
 
-    layer: KANLayer
+    layer: Layer
     x: Float[Tensor, "in n"]
     values: Float[Tensor, "subnode in n"]
 
@@ -90,8 +93,8 @@ def look(model: nn.Module, x: Float[Tensor, "n d"]) -> list[Edges]:
     Raises:
         ConfigError: a model without edges.
     """
-    if not isinstance(model, MultKAN):
-        raise ConfigError(f"expected a MultKAN where there is a penalty of edges, got {type(model).__name__}")
+    if not isinstance(model, Network):
+        raise ConfigError(f"expected a MultKAN, LAN or MLP to penalize edges of, got {type(model).__name__}")
     nodes = model.lift(x, "value")
     found = []
     for layer in model.layers:
@@ -181,29 +184,61 @@ def curvatures(penalty: Penalty, unknowns: Unknowns, x: Float[Tensor, "n d"], fi
     numbers = torch.full((unknowns.size,), NONE, device=x.device)
     active = torch.arange(unknowns.size, device=x.device) if unknowns.active is None else unknowns.active
     numbers[active] = torch.arange(first, first + len(unknowns), device=x.device)
-    for layer, edges in enumerate(look(unknowns.model, x)):
-        splines = edges.layer.splines
-        if splines is not None:
-            columns = torch.full_like(splines.factors, NONE, dtype=torch.long)
-            for name, own in (("coef", columns[..., : splines.config.n_coef]), ("scale_base", columns[..., -1])):
-                place = unknowns.slices.get(f"layers.{layer}.splines.{name}")
-                if place is not None:
-                    own.copy_(numbers[place].view(own.shape))
-            yield Curvature(columns.flatten(0, 1), _blocks(penalty, edges, splines).flatten(0, 1))
+    for number, edges in enumerate(look(unknowns.model, x)):
+        linear = _linear(edges)
+        if linear is None:
+            continue
+        functions, factors, names = linear
+        columns = torch.full(factors.shape, NONE, device=x.device)
+        for name, own in names.items():
+            place = unknowns.slices.get(f"layers.{number}.{name}")
+            if place is not None:
+                columns[..., own] = numbers[place].view(columns[..., own].shape)
+        blocks = _blocks(penalty, edges, functions, factors)
+        yield Curvature(columns.flatten(0, 1), blocks.flatten(0, 1))
 
 
-def _blocks(penalty: Penalty, edges: Edges, splines: SplineEdges) -> Float[Tensor, "subnode in functions functions"]:
-    magnitudes, functions = edges.magnitudes, splines.functions_at(edges.x)
+class Linear(NamedTuple):
+    """What the edges of a layer are linear in.
+
+    Attributes:
+        functions: of each source.
+        factors: what they are multiplied with besides the parameters.
+        names: which functions belong to which parameter.
+    """
+
+    functions: Float[Tensor, "in functions n"]
+    factors: Float[Tensor, "subnode in functions"]
+    names: dict[str, slice]
+
+
+def _linear(edges: Edges) -> Linear | None:
+    layer = edges.layer
+    if isinstance(layer, DenseLayer):
+        return Linear(layer.curves(edges.x, 1)[0][:, None], torch.ones_like(layer.weight)[..., None], {"weight": ALL})
+    if layer.splines is None:
+        return None
+    n, functions = layer.splines.config.n_coef, layer.splines.functions_at(edges.x)
+    names = {"splines.coef": slice(n), "splines.scale_base": slice(n, functions.shape[1])}
+    return Linear(functions, layer.splines.factors, {name: own for name, own in names.items() if own != slice(n, n)})
+
+
+def _blocks(
+    penalty: Penalty,
+    edges: Edges,
+    functions: Float[Tensor, "in functions n"],
+    factors: Float[Tensor, "subnode in functions"],
+) -> Float[Tensor, "subnode in functions functions"]:
+    magnitudes = edges.magnitudes
     floor = SMALLEST * magnitudes.amax().clamp(min=TINY)
     weights = _slopes(penalty, magnitudes)[..., None] / edges.values.abs().clamp(min=floor) / (2 * edges.x.shape[1])
     blocks = torch.stack([(functions * own[:, None]) @ functions.transpose(1, 2) for own in weights])
-    factors = splines.factors
     blocks *= factors[..., None] * factors[..., None, :]
-    n = splines.config.n_coef
-    if penalty.smoothness and n > 2:
+    if penalty.smoothness and isinstance(edges.layer, KANLayer) and edges.layer.splines is not None:
+        n = edges.layer.splines.config.n_coef
         differences = torch.eye(n, dtype=functions.dtype, device=functions.device).diff(n=2, dim=0)
         scale = penalty.smoothness * factors[..., 0].square()[..., None, None]
-        blocks[..., :n, :n] += scale * (differences.T @ differences) / len(differences)
+        blocks[..., :n, :n] += scale * (differences.T @ differences) / max(len(differences), 1)
     return blocks
 
 

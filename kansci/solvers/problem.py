@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kansci.errors import ConfigError, DomainError, RowDependenceError, ShapeError
 from kansci.nn.arguments import row_parts
-from kansci.nn.multkan import MultKAN
+from kansci.nn.networks import Network
 from kansci.solvers.residual import Residual
 from kansci.solvers.system import Evaluation, System, gradients, watched
 
@@ -66,7 +66,7 @@ class Problem:
                 raise ConfigError(f"expected a torch module as model {name!r}, got {type(each).__name__}")
         terms = tuple(_in_double(term) for term in terms)
         for each in models.values():
-            if isinstance(each, MultKAN):
+            if isinstance(each, Network):
                 for term in terms:
                     _check_points(each, term)
         scalars = {
@@ -114,17 +114,18 @@ def _to_double(value: Any) -> Any:
     return value.to(torch.float64) if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
-def _check_points(model: MultKAN, term: Residual) -> None:
+def _check_points(model: Network, term: Residual) -> None:
     label = f"residual {term.name!r}" if term.name else "a residual"
     for points in term.point_sets:
         if points.shape[1] != model.n_inputs:
             raise ShapeError(
                 f"{label}: expected points of shape (n, {model.n_inputs}) for this model, got {tuple(points.shape)}"
             )
-        low, high = model.domain
-        slack = 1e-9 * (high - low)
+        low, high = (end.double() for end in model.domain)
+        rounding = torch.finfo(model.dtype).eps * torch.maximum(low.abs(), high.abs())
+        slack = 1e-9 * (high - low) + rounding
         for start, part in row_parts(points):
-            outside = (part < low.double() - slack) | (part > high.double() + slack)
+            outside = (part < low - slack) | (part > high + slack)
             if outside.any():
                 row, column = outside.nonzero()[0].tolist()
                 raise DomainError(

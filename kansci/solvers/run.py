@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from kansci.errors import ConfigError
-from kansci.nn.multkan import MultKAN
+from kansci.nn.networks import SplineNetwork
 from kansci.sealed import Group
 from kansci.solvers import resume
 from kansci.solvers.error import estimate_error
@@ -374,7 +374,7 @@ class Evidence:
 
 def _refine(unknowns: Unknowns, grid: int) -> Unknowns:
     model = unknowns.model
-    return Unknowns(refine(model, grid) if isinstance(model, MultKAN) else model, list(unknowns.slices))
+    return Unknowns(refine(model, grid) if isinstance(model, SplineNetwork) else model, list(unknowns.slices))
 
 
 def _tighten(unknowns: Unknowns, reach: Reach) -> Unknowns:

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool1d
 
 from kansci.nn.edges import SplineEdges
-from kansci.nn.multkan import MultKAN
+from kansci.nn.networks import SplineNetwork
 from kansci.solvers.system import Evaluation, System
 from kansci.solvers.unknowns import Unknowns
 
@@ -43,17 +43,20 @@ def settle(system: System, at: Evaluation) -> Evaluation:
 
 def _layers(unknowns: Unknowns) -> list[int]:
     """Layers with trained coefficients that smoothness can set."""
-    layers = list(unknowns.model.layers) if isinstance(unknowns.model, MultKAN) else []
+    layers = list(unknowns.model.layers) if isinstance(unknowns.model, SplineNetwork) else []
     return [
         number
         for number, layer in enumerate(layers)
-        if f"layers.{number}.splines.coef" in unknowns.slices and layer.config.uniform and layer.config.grid > 1
+        if layer.splines is not None
+        and f"layers.{number}.splines.coef" in unknowns.slices
+        and layer.splines.config.uniform
+        and layer.splines.config.grid > 1
     ]
 
 
 def _settle_layer(system: System, at: Evaluation, name: str, number: int) -> Evaluation:
     system.place(at)
-    current = cast(MultKAN, system.models[name].model)
+    current = cast(SplineNetwork, system.models[name].model)
     sets = [points for term in system.terms for points in term.point_sets]
     nodes = (_nodes(current, number, part) for points in sets for part in points.split(POINTS))
     triangle = triangular_factor(cast(SplineEdges, current.layers[number].splines), nodes)
@@ -68,7 +71,7 @@ def _settle_layer(system: System, at: Evaluation, name: str, number: int) -> Eva
     return at
 
 
-def _nodes(model: MultKAN, number: int, points: Tensor) -> Tensor:
+def _nodes(model: SplineNetwork, number: int, points: Tensor) -> Tensor:
     """Activations of the sources of a layer."""
     nodes = model.lift(points, "value").channels[0]
     for layer in list(model.layers)[:number]:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from kansci.errors import ConfigError
-from kansci.nn.multkan import MultKAN
+from kansci.nn.networks import SplineNetwork
 from kansci.solvers.first_order import adam, cosine, sgd
 from kansci.solvers.least_squares import LevenbergMarquardt
 from kansci.solvers.method import Method, Settings
@@ -72,7 +72,7 @@ def solve(
     .. math:: \sum_t \frac{1}{n_t} \sum_i w_{ti} \sum_r \rho_{tir}^2
 
     Args:
-        model: a MultKAN, any torch module, or a dict of them; left unchanged.
+        model: a MultKAN, LAN or MLP, any torch module, or a dict of them; left unchanged.
         residuals: the terms t, each a `Residual`.
         method: "lm", Levenberg-Marquardt, the best by far where residuals can be squared and summed; or a
             quasi-Newton method: "bfgs", "ssbfgs" (self-scaled), "ssbroyden" (self-scaled, after Al-Baali and Khalfan),
@@ -118,6 +118,7 @@ def solve(
 
     Example:
         >>> import torch
+        >>> from kansci import MultKAN
         >>> x = torch.linspace(0, 1, 40, dtype=torch.float64)[:, None]
         >>> ode = Residual(lambda jet, x: jet.gradient[:, 0, 0] - jet.value[:, 0], x, needs="gradient")
         >>> start = Residual(lambda jet, x: jet.value[:, 0] - 1, x[:1])
@@ -171,8 +172,8 @@ def _stages(models: dict[str, nn.Module], grids: Sequence[int] | None) -> list[i
     """The grid of each stage, None for the models' own."""
     if grids is None:
         return [None]
-    networks = [model for model in models.values() if isinstance(model, MultKAN)]
-    own = {layer.config.grid for model in networks for layer in model.layers if layer.splines is not None}
+    networks = [model for model in models.values() if isinstance(model, SplineNetwork)]
+    own = {layer.splines.config.grid for model in networks for layer in model.layers if layer.splines is not None}
     chain = [*sorted(own), *grids]
     nested = len(own) == 1 and all(b % a == 0 for a, b in zip(chain, grids, strict=False))
     if not grids or not nested or list(grids) != sorted(set(grids)):

@@ -10,7 +10,7 @@ References:
 import copy
 import logging
 from dataclasses import replace
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from jaxtyping import Float
@@ -21,20 +21,23 @@ from kansci.errors import ConfigError
 from kansci.nn.arguments import check_finite
 from kansci.nn.edges import SplineEdges
 from kansci.nn.layer import KANLayer
-from kansci.nn.multkan import MultKAN, spread
+from kansci.nn.networks import Layer, SplineNetwork
+from kansci.nn.samples import spread
 from kansci.splines import extend_grid, insertion_matrix, uniform_knots
 
 logger = logging.getLogger(__name__)
 
+Model = TypeVar("Model", bound=SplineNetwork)
 
-def refine(model: MultKAN, grid: int, *, tolerance: float = 1e-2) -> MultKAN:
-    """The same function with `grid` intervals on every spline edge.
+
+def refine(model: Model, grid: int, *, tolerance: float = 1e-2) -> Model:
+    """The same function with `grid` intervals on every spline edge, or on every activation of a LAN.
 
     To a multiple of the present grid this is knot insertion: exact to rounding, no data needed. To another
     number it is an L2 projection.
 
     Args:
-        model: left unchanged.
+        model: a MultKAN or LAN, left unchanged.
         grid: the new number of intervals.
         tolerance: largest relative error of a projected edge.
 
@@ -45,6 +48,7 @@ def refine(model: MultKAN, grid: int, *, tolerance: float = 1e-2) -> MultKAN:
         ConfigError: `grid` is not a number of intervals, or the projection error exceeds `tolerance`.
 
     Example:
+        >>> from kansci import MultKAN
         >>> model = MultKAN([2, 3, 1], grid=5)
         >>> x = torch.rand(10, 2, dtype=torch.float64)
         >>> bool((refine(model, 10)(x) - model(x)).abs().max() < 1e-13)
@@ -54,7 +58,7 @@ def refine(model: MultKAN, grid: int, *, tolerance: float = 1e-2) -> MultKAN:
     for layer in refined.layers:
         if layer.splines is not None:
             old = layer.splines
-            config = replace(layer.config, grid=grid)
+            config = replace(old.config, grid=grid)
             knots = _spaced_like(old, grid)
             if grid % old.config.grid == 0:
                 _install(layer, config, knots, _insert(old, knots))
@@ -65,21 +69,21 @@ def refine(model: MultKAN, grid: int, *, tolerance: float = 1e-2) -> MultKAN:
 
 
 def adapt_grid(
-    model: MultKAN,
+    model: Model,
     x: Float[Tensor, "n d"],
     *,
     uniformity: float = 0.5,
     margin: float = 0.05,
     tolerance: float = 1e-2,
-) -> MultKAN:
-    """Move the knots of every spline edge to where the data are.
+) -> Model:
+    """Move the knots of every spline edge, or of every activation of a LAN, to where the data are.
 
     The new grid is a blend of equidistant points over the range of the activations and of their quantiles.
     Each edge is projected onto the new splines. Periodic inputs, and sources that hardly vary, keep their
     domain.
 
     Args:
-        model: left unchanged.
+        model: a MultKAN or LAN, left unchanged.
         x: points whose activations the grids follow.
         uniformity: 1 for equidistant knots, 0 for quantiles.
         margin: share of the range added on each side.
@@ -94,6 +98,7 @@ def adapt_grid(
         DataError: x is empty or not finite.
 
     Example:
+        >>> from kansci import MultKAN
         >>> model = MultKAN([1, 1], grid=10)
         >>> adapted = adapt_grid(model, torch.linspace(0, 0.5, 100, dtype=torch.float64)[:, None], margin=0.0)
         >>> low, high = adapted.domain
@@ -113,7 +118,7 @@ def adapt_grid(
         for layer, original in zip(adapted.layers, model.layers, strict=True):
             if layer.splines is not None:
                 grid = _grid_of_samples(layer.splines, nodes, uniformity, margin)
-                error = move_knots(layer, extend_grid(grid, layer.config.k), uniform=uniformity == 1)
+                error = move_knots(layer, extend_grid(grid, layer.splines.config.k), uniform=uniformity == 1)
                 _refuse(error, tolerance, "adapting the grid to the data")
             nodes = original(nodes.T).T
     return adapted
@@ -146,7 +151,7 @@ def _grid_of_samples(edges: SplineEdges, nodes: Tensor, uniformity: float, margi
 
 @torch.no_grad()
 def move_knots(
-    layer: KANLayer,
+    layer: Layer,
     knots: Float[Tensor, "in t"],
     *,
     grid: int | None = None,
@@ -173,10 +178,10 @@ def move_knots(
     old = layer.splines
     if old is None:
         raise ConfigError("expected a layer with spline edges, got one that has symbolic edges only")
-    config = replace(layer.config, grid=grid or layer.config.grid, uniform=uniform)
+    config = replace(old.config, grid=grid or old.config.grid, uniform=uniform)
     kept = torch.zeros(config.n_in, 1, dtype=torch.bool, device=knots.device)
     kept[list(config.periodic)] = True
-    if config.grid == layer.config.grid and uniform == layer.config.uniform:
+    if config.grid == old.config.grid and uniform == old.config.uniform:
         knots = torch.where(kept, old.knots, knots)
     elif kept.any():
         low, high = old.domain
@@ -226,14 +231,16 @@ def _insert(old: SplineEdges, knots: Tensor) -> Tensor:
     return torch.einsum("oip,iqp->oiq", coef, insertion_matrix(old.knots, knots, k))
 
 
-def _install(layer: KANLayer, config: LayerConfig, knots: Tensor, coef: Tensor) -> SplineEdges:
+def _install(layer: Layer, config: LayerConfig, knots: Tensor, coef: Tensor) -> SplineEdges:
     """Put new knots and coefficients into a layer, everything else kept."""
     old = cast(SplineEdges, layer.splines)
     new = SplineEdges(config, torch.Generator()).to(device=old.coef.device, dtype=old.coef.dtype)
     new.load_state_dict({**old.state_dict(), "knots": knots, "coef": coef})
     for name, parameter in new.named_parameters():
         parameter.requires_grad_(getattr(old, name).requires_grad)
-    layer.config, layer.splines = config, new
+    layer.splines = new
+    if isinstance(layer, KANLayer):
+        layer.config = replace(layer.config, grid=config.grid, uniform=config.uniform)
     return new
 
 

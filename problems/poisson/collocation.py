@@ -15,7 +15,7 @@ from problems.runner import Metric
 
 
 def make_terms(
-    config: Config, case: Case, fields: Fields, *, seed: int, denser: int = 1, reach: ks.MultKAN | None = None
+    config: Config, case: Case, fields: Fields, *, seed: int, denser: int = 1, reach: ks.MultKAN | ks.LAN | None = None
 ) -> list[ks.Residual]:
     """The residuals of a case: the equation inside and, unless it holds by construction, the boundary values.
 

@@ -25,6 +25,9 @@ class Config:
     condition: Literal["weak", "exact"] = "weak"
     """Boundary values as residuals, or exact by construction, u = g + D N."""
 
+    network: Literal["kan", "lan"] = "kan"
+    """Splines on all edges, or, as a baseline, on hidden nodes."""
+
     width: tuple[int, ...] = ()
     """Nodes of each column; by default the rule of `choose_network`."""
 
@@ -35,7 +38,7 @@ class Config:
     """Intervals of each stage; by default the rule of `choose_network`."""
 
     base: str = "silu"
-    """Base function of the edges."""
+    """Base function of the edges or nodes."""
 
     interior: int = 0
     """Number of points inside; 0 for the case's own."""

@@ -18,7 +18,7 @@ def solve(config: Config) -> Result:
     fields = compile_fields(case)
     if config.study == "scaling":
         return run_scaling(config, case, fields)
-    width, grids = choose_network(case, config.k)
+    width, grids = choose_network(case, config.k, config.network)
     grids = config.grids or grids
     width = config.width or width
     model = build_network(config, case, fields, width, grids[0])
@@ -27,7 +27,7 @@ def solve(config: Config) -> Result:
         model,
         terms,
         method=config.method,
-        steps=config.steps or choose_steps(width, grids, config.k),
+        steps=config.steps or choose_steps(width, grids, config.k, config.network),
         seconds=config.seconds,
         grids=grids,
         fresh=make_terms(config, case, fields, seed=1, denser=2),

@@ -63,13 +63,15 @@ def run_scaling(config: Config, case: Case, fields: Fields) -> Result:
     for each run; where it cuts runs short, slopes against seconds say nothing.
 
     Raises:
-        ConfigError: the exact solution is not known, or the boundary values are exact by construction, which an MLP
-            cannot have.
+        ConfigError: the exact solution is not known, the boundary values are exact by construction, which an MLP
+            cannot have, or another network is asked for.
     """
     if fields.exact is None:
         raise ks.errors.ConfigError("expected the exact solution for --study scaling; give --exact")
     if config.condition != "weak":
         raise ks.errors.ConfigError(f"expected --condition weak for --study scaling, got {config.condition}")
+    if config.network != "kan":
+        raise ks.errors.ConfigError(f"expected --network kan for --study scaling, got {config.network}")
     width, grids = choose_network(case, config.k)
     largest = Network(config.width or width, config.grids or grids)
     series = grow_networks(case, largest)

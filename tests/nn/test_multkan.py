@@ -24,7 +24,7 @@ from kansci.errors import (
     UnknownFunctionError,
 )
 from kansci.jets import LEVELS, Jet
-from kansci.nn.multkan import MultKAN, nearest_neighbors, spread
+from kansci.nn.multkan import MultKAN, nearest_neighbors
 from kansci.solvers.system import gradients
 from tests.helpers import assert_same, assert_same_function, assert_same_jet
 from tests.reference import Network
@@ -336,20 +336,6 @@ def test_hidden_domains_hold_the_activations_with_room_to_spare(dtype):
         assert ((nodes >= low) & (nodes <= high)).double().mean() > 0.999
         assert ((nodes.amax(0) - nodes.amin(0)) > 0.5 * (high - low)).all()
         nodes = layer(nodes.T).T
-
-
-@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
-def test_spread_follows_the_scale_of_the_values(scale):
-    values = scale * samples(100, 3) + torch.tensor([0.0, scale, 1e3 * scale])
-    low, high = spread(values, 0.1)
-    assert_same(low, values.amin(0) - 0.1 * (values.amax(0) - values.amin(0)))
-    assert_same(high, values.amax(0) + 0.1 * (values.amax(0) - values.amin(0)))
-
-
-def test_spread_of_constants_has_a_width():
-    low, high = spread(torch.tensor([[0.0, 5.0, -1e8]]).expand(4, 3), 0.0)
-    assert (low < high).all()
-    assert ((low + high) / 2).tolist() == [0.0, 5.0, -1e8]
 
 
 def test_sparse_models_join_neighbors_only():

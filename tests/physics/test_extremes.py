@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from kansci.errors import ConfigError
+from kansci.nn.lan import LAN
 from kansci.nn.multkan import MultKAN
 from kansci.physics.extremes import extreme_points
 from kansci.tracing import trace
@@ -23,6 +24,14 @@ def test_extreme_points_are_where_hidden_nodes_are_extreme():
 def test_products_count_and_networks_without_hidden_nodes_have_none():
     assert extreme_points(MultKAN([3, [2, 1], 1]), (-1, 1)).shape == (6, 3)
     assert extreme_points(MultKAN([3, 1]), (-1, 1)).shape == (0, 3)
+
+
+def test_first_hidden_nodes_of_a_lan_are_extreme_at_corners():
+    points = extreme_points(LAN([2, 3, 1], domain=[(0, 2), (-1, 1)]), [(0, 2), (-1, 1)])
+    assert points.shape == (6, 2)
+    assert set(points[:, 0].tolist()) <= {0, 2}
+    assert set(points[:, 1].tolist()) <= {-1, 1}
+    assert torch.equal(points[:3] + points[3:], torch.tensor([[2.0, 0.0]]).double().expand(3, 2))
 
 
 def test_a_box_of_another_dimension_is_refused():

@@ -16,7 +16,7 @@ from problems.poisson.collocation import (
     measure_errors,
 )
 from problems.poisson.config import Config
-from problems.poisson.networks import choose_network
+from problems.poisson.networks import choose_network, count_weights, limit_parameters
 from problems.poisson.physics import CASES, Case, compile_fields
 from problems.poisson.solve import solve
 from problems.runner import main
@@ -131,6 +131,23 @@ def test_the_chosen_network_keeps_to_the_limits(name):
     assert 2 * count_parameters(model) <= case.interior + case.walls
 
 
+@every_case
+def test_the_chosen_lan_keeps_to_the_limits(name):
+    case = CASES[name]
+    width, grids = choose_network(case, 9, "lan")
+    found = [count_parameters(ks.LAN([width[0], nodes, 1], grid=grids[-1], k=9)) for nodes in (width[1], width[1] + 1)]
+    limit = limit_parameters(case)
+    assert found[0] <= limit < found[1]
+    assert found[0] == count_weights("lan", width, grids[-1], 9)
+
+
+def test_a_lan_leaves_the_same_record(tmp_path):
+    record = run(tmp_path, "--network", "lan", "--width", "2", "4", "1", *TINY)
+    assert record["metrics"]["parameters"] == 4 * 3 + 4 * (2 + 3 + 1) + 5
+    assert record["metrics"]["error_estimate"] > 0
+    assert isinstance(ks.load(tmp_path / "model.h5"), ks.LAN)
+
+
 def test_fewer_points_allow_fewer_parameters():
     sizes = []
     for interior in (100, 300, 1600):
@@ -194,6 +211,8 @@ def test_pictures_are_drawn(tmp_path):
         (("--case", "custom", "--exact", "x", "--box", "1", "0", "0", "1"), "expected"),
         (("--exact", "x"), "--case custom"),
         (("--method", "newton"), "method"),
+        (("--network", "lan", "--condition", "exact"), "--condition weak"),
+        (("--network", "lan", "--study", "scaling"), "--network kan"),
         (("--grids", "4", "6"), "grids"),
     ],
 )

@@ -1,7 +1,10 @@
+from typing import Any
+
 import pytest
 import torch
 
-from kansci.nn.baselines import MLP
+from kansci.nn.lan import LAN
+from kansci.nn.mlp import MLP
 from kansci.nn.multkan import MultKAN
 from kansci.physics.domains import Box
 from kansci.physics.pde import dirichlet, poisson
@@ -21,8 +24,8 @@ def terms(inside: int, walls: int, seed: int = 0) -> list[Residual]:
     return [equation, dirichlet(BOX.boundary(walls, seed=seed).points, 0.0)]
 
 
-def estimate_and_truth(inside: int, walls: int, steps: int = 30) -> tuple[float, float]:
-    model = MultKAN([2, 3, 1], grid=3, k=5, domain=BOX.bounds)
+def estimate_and_truth(inside: int, walls: int, steps: int = 30, network: Any = MultKAN) -> tuple[float, float]:
+    model = network([2, 3, 1], grid=3, k=5, domain=BOX.bounds)
     solution = solve(model, terms(inside, walls), steps=steps, fresh=terms(600, 120, seed=1), progress=False)
     x = BOX.interior(2000, method="random", seed=9)
     with torch.no_grad():
@@ -35,6 +38,11 @@ def estimate_and_truth(inside: int, walls: int, steps: int = 30) -> tuple[float,
 def test_the_estimate_is_near_the_truth(steps, unchecked):
     """Early in a solve and at its end."""
     estimate, truth = estimate_and_truth(300, 60, steps)
+    assert truth / 10 < estimate < 10 * truth
+
+
+def test_the_estimate_for_a_lan_is_near_the_truth(unchecked):
+    estimate, truth = estimate_and_truth(300, 60, 40, LAN)
     assert truth / 10 < estimate < 10 * truth
 
 

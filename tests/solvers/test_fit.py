@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from kansci.errors import ConfigError, DataError, DomainError, KansciError, ShapeError
-from kansci.nn.baselines import MLP
+from kansci.nn.lan import LAN
+from kansci.nn.mlp import MLP
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.data import Dataset
 from kansci.solvers.fit import fit
@@ -51,9 +52,9 @@ def test_derivatives_lose_one_order_each(k, grids):
     assert (orders(k, grids) >= expected).all()
 
 
-def test_targets_are_standardized_by_the_output_nodes():
+@pytest.mark.parametrize("model", [MultKAN([1, 1]), LAN([1, 4, 1]), MLP([1, 8, 1])], ids=["KAN", "LAN", "MLP"])
+def test_targets_are_standardized_by_the_output_nodes(model):
     y = 300 + 40 * wave(X)
-    model = MultKAN([1, 1])
     solution = fit(model, (X, y), progress=False)
     last = solution.model.layers[-1]
     assert last.node_scale.tolist() == pytest.approx(y.std(0, correction=0).tolist(), rel=1e-12)
@@ -125,6 +126,12 @@ def test_perceptrons_are_fitted():
     assert (solution.model(X) - wave(X)).abs().max() < 1e-2
 
 
+def test_learnable_activations_are_fitted():
+    solution = fit(LAN([1, 4, 1], k=5), (X, wave(X)), grids=(5, 10), steps=30, progress=False)
+    assert (solution.model(X) - wave(X)).abs().max() < 1e-5
+    assert solution.history.loss[-1] < solution.history.loss[solution.history.stage == 0][-1]
+
+
 def test_numpy_arrays_are_fitted():
     solution = fit(MultKAN([1, 1]), (X.numpy(), wave(X).numpy()[:, 0]), progress=False)
     assert (solution.model(X) - wave(X)).abs().max() < 1e-3
@@ -135,14 +142,12 @@ def test_numpy_arrays_are_fitted():
     [
         (MultKAN([2, 1]), X, {}, ShapeError, "data with 2 inputs for this model, got 1"),
         (MultKAN([1, 2]), X, {}, ShapeError, "data with 2 targets for this model, got 1"),
+        (LAN([2, 3, 1]), X, {}, ShapeError, "data with 2 inputs for this model, got 1"),
+        (MLP([1, 2]), X, {}, ShapeError, "data with 2 targets for this model, got 1"),
         (MultKAN([1, 1]), 2 * X, {}, DomainError, "within the model's domain, .*Dataset.domain"),
-        (
-            MultKAN([1, 1]),
-            X,
-            {"loss": "hinge"},
-            ConfigError,
-            "'mse' or 'cross_entropy' or a function, got 'hinge'",
-        ),
+        (LAN([1, 1]), 2 * X, {}, DomainError, "within the model's domain, .*Dataset.domain"),
+        (MLP([1, 1]), 2 * X, {}, DomainError, "within the model's domain, .*Dataset.domain"),
+        (MultKAN([1, 1]), X, {"loss": "hinge"}, ConfigError, "'mse' or 'cross_entropy' or a function, got 'hinge'"),
         (MultKAN([1, 1]), X, {"method": "newton"}, ConfigError, "expected method to be one of"),
         (torch.sin, X, {}, ConfigError, "expected a torch module"),
     ],

@@ -1,14 +1,17 @@
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import strategies as st
 
-from kansci.nn.baselines import MLP
 from kansci.nn.edges import SplineEdges
+from kansci.nn.lan import LAN
+from kansci.nn.mlp import MLP
 from kansci.nn.multkan import MultKAN
+from kansci.nn.networks import SplineNetwork
 from kansci.solvers.hidden import NEAR, TIGHT, Reach, escapes, follow, is_far, jet_and_reach
 from kansci.tracing import trace
 from tests.helpers import assert_same_jet
-from tests.strategies import models, points
+from tests.strategies import lans, models, points
 
 X = 2 * torch.rand(200, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) - 1
 
@@ -17,7 +20,7 @@ def network() -> MultKAN:
     return MultKAN([2, 3, 1], grid=6)
 
 
-def splines_of(model: MultKAN) -> SplineEdges:
+def splines_of(model: SplineNetwork) -> SplineEdges:
     """The edges behind the hidden nodes."""
     splines = model.layers[1].splines
     assert splines is not None
@@ -30,7 +33,7 @@ def stretched(reach: Reach, factor: float) -> Reach:
     return Reach([middle - half for middle, half in ends], [middle + half for middle, half in ends])
 
 
-@given(models())
+@given(st.one_of(models(), lans()))
 def test_jets_are_those_of_the_model_and_the_reach_that_of_its_trace(model):
     x = points(model)
     found, reach = jet_and_reach(model, x, "gradient")
@@ -77,9 +80,9 @@ def test_activations_at_the_ends_of_the_domain_escape_before_others_are_outside(
     assert not escapes(model, ends)
 
 
-def test_grids_grow_around_what_escapes_and_keep_the_function():
-    """Straight edges, which are the same beyond their domain, are kept exactly."""
-    model = MultKAN([2, 3, 1], grid=6, base="zero")
+@pytest.mark.parametrize("model", [MultKAN([2, 3, 1], grid=6, base="zero"), LAN([2, 3, 1], grid=6)], ids=["KAN", "LAN"])
+def test_grids_grow_around_what_escapes_and_keep_the_function(model):
+    """Straight edges, which are the same beyond their domain, are kept exactly, and so are a LAN's own bases."""
     with torch.no_grad():
         splines_of(model).coef.copy_(torch.linspace(-1, 2, 9).expand(1, 3, 9))
     before = model(X)

@@ -11,7 +11,8 @@ from torch.func import functional_call, jacrev
 
 from kansci.config import LayerConfig, ModelConfig, Width
 from kansci.jets import LEVELS, Jet, jet
-from kansci.nn.baselines import MLP
+from kansci.nn.lan import LAN
+from kansci.nn.mlp import MLP
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.losses import measure
 from kansci.solvers.residual import Residual
@@ -20,7 +21,7 @@ from kansci.solvers.unknowns import Unknowns
 from kansci.symbolic.kanpiler import auxiliary_features
 from tests.helpers import WAYS, assert_same, taking
 from tests.solvers.systems import dense, jacobian_of, make, mixture, start
-from tests.strategies import models, points, seeds
+from tests.strategies import lans, models, points, seeds
 
 quiet_vmap = pytest.mark.filterwarnings("ignore:torch.searchsorted")  # vmap's choice of memory layout
 smooth = st.integers(3, 9)
@@ -135,9 +136,48 @@ def test_models_with_features(needs):
     check(make([Residual(mixture, points(model, 4), needs=needs)], model))
 
 
+@quiet_vmap
+@settings(max_examples=15)
+@given(lans(smooth), st.sampled_from(LEVELS), seeds)
+def test_any_lan_and_level(model, needs, seed):
+    check(make([Residual(mixture, points(model, 4, seed), needs=needs)], model))
+
+
+@quiet_vmap
+@settings(max_examples=10)
+@given(lans(smooth), st.sampled_from(LEVELS), st.data())
+def test_any_trained_parameters_of_a_lan(model, needs, data):
+    """Also those that are not trained by default, and that have no closed form."""
+    names = [name for name, _ in model.named_parameters()]
+    trained = data.draw(st.sets(st.sampled_from(names), min_size=1))
+    model.requires_grad_(False)
+    for name in trained:
+        model.get_parameter(name).requires_grad_(True)
+    check(make([Residual(mixture, points(model, 4), needs=needs)], model))
+
+
+def test_unknowns_of_a_lan_are_its_weights_biases_coefficients_and_scales():
+    system = make([Residual(mixture, points(model := LAN([2, 3, 1]), 5), needs="laplacian")], model)
+    assert system.size == 2 * 3 + 3 + 3 * 8 + 3 + 3 + 1
+    splines = model.layers[1].splines
+    assert splines is not None
+    splines.mask[0, 0] = 0
+    assert make([Residual(mixture, points(model, 5))], model).size == system.size - 8
+
+
+@pytest.mark.parametrize("needs", LEVELS)
+def test_perceptrons(needs):
+    model = MLP([2, 4, 2])
+    check(make([Residual(mixture, points(model, 4), needs=needs)], model))
+
+
 @pytest.mark.parametrize("needs", LEVELS)
 def test_other_modules_by_torch_func(needs):
-    model = MLP([2, 4, 2])
+    generator = torch.Generator().manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2)).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(generator=generator)
     x = torch.linspace(-1, 1, 8, dtype=torch.float64).view(4, 2)
     check(make([Residual(mixture, x, needs=needs)], model))
 

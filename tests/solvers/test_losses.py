@@ -5,7 +5,7 @@ import torch
 from torch.func import hessian
 
 from kansci.errors import ShapeError
-from kansci.nn.baselines import MLP
+from kansci.nn.mlp import MLP
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.losses import cross_entropy, measure, term_loss
 from kansci.solvers.residual import Residual

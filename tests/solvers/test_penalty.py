@@ -6,8 +6,9 @@ import torch
 
 import kansci as ks
 from kansci.errors import ConfigError
-from kansci.nn.baselines import MLP
 from kansci.nn.edges import SplineEdges
+from kansci.nn.lan import LAN
+from kansci.nn.mlp import MLP
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.normal import Linearization
 from kansci.solvers.penalty import SAMPLES, Penalty, entropy, look, penalize, sample
@@ -138,9 +139,19 @@ def test_more_samples_than_needed_are_thinned():
     assert len(sample(x[:5])) == 5
 
 
+@pytest.mark.parametrize("model", [MLP([3, 8, 1]), LAN([3, 4, 1])])
+def test_dense_networks_have_edges_too(model, unchecked):
+    x = points(200, 3, seed=2)
+    data = (x, (3 * x[:, :1]).sin())
+    found = ks.fit(model, data, penalty=Penalty(l1=0.02, smoothness=1e-4), steps=60, progress=False)
+    used, *idle = look(found.model, x)[0].magnitudes.amax(0).tolist()
+    assert max(idle) < 0.05 * used
+
+
 def test_models_without_edges_are_refused():
-    with pytest.raises(ConfigError, match="expected a MultKAN where there is a penalty of edges, got MLP"):
-        ks.fit(MLP([2, 3, 1]), (X, X[:, 0]), penalty=Penalty(l1=1.0), progress=False)
+    model = torch.nn.Linear(2, 1).double()
+    with pytest.raises(ConfigError, match="expected a MultKAN, LAN or MLP to penalize edges of, got Linear"):
+        ks.fit(model, (X, X[:, 0]), penalty=Penalty(l1=1.0), progress=False)
 
 
 @pytest.mark.parametrize("options", [{"l1": -1.0}, {"entropy": math.nan}, {"smoothness": math.inf}])

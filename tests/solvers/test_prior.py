@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kansci.errors import ConfigError
-from kansci.nn.baselines import MLP
+from kansci.nn.mlp import MLP
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.fit import fit
 from tests.helpers import assert_same

@@ -6,7 +6,7 @@ import torch
 
 import kansci as ks
 from kansci.errors import CheckpointError, ConfigError
-from kansci.nn.baselines import MLP
+from kansci.nn.mlp import MLP
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.problem import Parameter
 from kansci.solvers.residual import Residual

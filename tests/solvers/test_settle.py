@@ -5,6 +5,7 @@ import torch
 
 from kansci.config import LayerConfig, Width
 from kansci.nn.edges import SplineEdges
+from kansci.nn.lan import LAN
 from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.fit import fit
@@ -104,3 +105,13 @@ def test_layers_that_are_not_trained_are_left_alone():
     changed = [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, after[name])]
     assert "layers.1.splines.coef" in changed
     assert "layers.0.splines.coef" not in changed
+
+
+def test_functions_of_nodes_are_continued_smoothly():
+    """Hidden nodes take values on half of their grids only."""
+    x = grid(-1, 0)
+    model = LAN([1, 2, 1], grid=20, k=3, activation="zero")
+    after = fit(model, (x, x.sin()), steps=20, progress=False).model
+    before, after = (own.get_parameter("layers.1.splines.coef").detach() for own in (model, after))
+    assert (before.diff(n=6).abs().amax(2) > before.abs().amax(2)).all()
+    assert (after.diff(n=6).abs().amax(2) < 0.1 * after.abs().amax(2)).all()

@@ -17,7 +17,8 @@ from kansci.errors import (
     RowDependenceError,
     ShapeError,
 )
-from kansci.nn.baselines import MLP
+from kansci.nn.lan import LAN
+from kansci.nn.mlp import MLP
 from kansci.nn.multkan import MultKAN
 from kansci.physics.domains import Box
 from kansci.physics.pde import dirichlet, periodic, poisson
@@ -25,6 +26,7 @@ from kansci.solvers import normal
 from kansci.solvers.problem import Parameter
 from kansci.solvers.residual import Residual
 from kansci.solvers.solve import solve
+from kansci.tracing import trace
 
 
 def line(n: int, low: float = 0.0, high: float = 1.0) -> Tensor:
@@ -267,6 +269,35 @@ def test_points_in_single_precision_do():
 def test_a_perceptron_is_solved_the_same_way():
     model = MLP([1, 8, 1], domain=(0, 1))
     assert error(solve(model, growth(), steps=30, progress=False).model, torch.exp) < 1e-3
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_lan_solves_a_partial_differential_equation(seed):
+    """sin(pi x) sin(pi y) on the unit square, the sum of two waves, on grids that are refined and follow the nodes."""
+    box = Box([(0.0, 1.0), (0.0, 1.0)])
+
+    def exact(x):
+        return (torch.pi * x[..., 0]).sin() * (torch.pi * x[..., 1]).sin()
+
+    equation = poisson(box.interior(200), lambda x: 2 * torch.pi**2 * exact(x), weight=0.01)
+    terms = [equation, dirichlet(box.boundary(80).points, 0.0)]
+    model = LAN([2, 6, 1], grid=4, k=5, domain=box.bounds, seed=seed)
+    solution = solve(model, terms, grids=(4, 8), steps=40, progress=False)
+    x = box.interior(500, method="random", seed=5)
+    assert (solution.model(x)[:, 0] - exact(x)).norm() < 1e-4 * exact(x).norm()
+    assert solution.model.layers[1].splines.config.grid == 8
+    seen = trace(solution.model, torch.cat([x for term in terms for x in term.point_sets]))
+    assert not seen.outside[1].any()
+
+
+@pytest.mark.parametrize("network", [MultKAN, LAN, MLP])
+def test_ends_of_a_domain_count_as_inside_in_single_precision(network):
+    """0.7 is more than the single precision number next to it."""
+    x = line(20, 0.0, 0.7)
+    model = network([1, 3, 1], domain=(0, 0.7), dtype=torch.float32)
+    assert error(solve(model, misfit(torch.exp, x), steps=20, progress=False).model.double(), torch.exp, x) < 1e-2
+    with pytest.raises(DomainError, match=r"ends at 0 and 0.7"):
+        solve(model, misfit(torch.exp, x + 1e-5), progress=False)
 
 
 def test_any_torch_module_is():

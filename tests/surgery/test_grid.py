@@ -1,4 +1,5 @@
 import logging
+import math
 import re
 from dataclasses import replace
 
@@ -11,11 +12,12 @@ from torch import Tensor
 from kansci.config import ModelConfig
 from kansci.errors import ConfigError, DataError, ShapeError
 from kansci.nn.edges import SplineEdges
+from kansci.nn.lan import LAN
 from kansci.nn.multkan import MultKAN
 from kansci.splines import uniform_knots
 from kansci.surgery.grid import adapt_grid, move_knots, refine
 from tests.helpers import assert_same
-from tests.strategies import models, points, seeds
+from tests.strategies import lans, models, points, seeds
 
 every_dtype = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 
@@ -46,6 +48,33 @@ def test_refining_to_a_multiple_keeps_the_function_everywhere(model, factor, see
         assert grids(finer) == ([] if layer.splines is None else [factor * layer.config.grid])
         scale = single(points(single, 100)).abs().max().item()
         assert_same(finer(x).detach(), single(x).detach(), scale=scale)
+
+
+@given(lans(), st.integers(1, 4), seeds)
+def test_refining_a_lan_to_a_multiple_keeps_the_function_everywhere(model, factor, seed):
+    own = {layer.splines.config.grid for layer in model.layers if layer.splines is not None}
+    grid = factor * math.lcm(*own)
+    finer = refine(model, grid)
+    assert {layer.splines.config.grid for layer in finer.layers if layer.splines is not None} == (
+        {grid} if own else own
+    )
+    x = points(model, 20, seed, stretch=1.6)
+    scale = max(model(x).abs().max().item(), model(points(model, 100)).abs().max().item())
+    assert_same(finer(x).detach(), model(x).detach(), 1e-11, scale=scale)
+
+
+def test_grids_of_a_lan_follow_the_data():
+    model = LAN([2, 4, 1], grid=40, seed=1)
+    x = points(model, 500, stretch=0.3)
+    adapted = adapt_grid(model, x)
+    assert_same(adapted(x).detach(), model(x).detach(), 1e-2)
+    before, after = (own.layers[1].splines for own in (model, adapted))
+    assert before is not None
+    assert after is not None
+    assert not after.config.uniform
+    assert ((after.domain[1] - after.domain[0]) < 0.5 * (before.domain[1] - before.domain[0])).all()
+    refined = refine(adapted, 80)
+    assert_same(refined(x).detach(), adapted(x).detach())
 
 
 @pytest.mark.parametrize("k", range(1, 10))
