@@ -90,7 +90,6 @@ class DenseLayer(nn.Module):
         """The jet of y."""
         return self.activate(jet).linear(*self.maps)
 
-    @torch.no_grad()
     def edge_values(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "out in n"]:
         """W_kj f_j(x_j), the edges of a KAN; u (sum over j + b) + v is y."""
         return self.weight[..., None] * self.curves(x, 1)[0]

@@ -76,6 +76,17 @@ class KANLayer(nn.Module):
         copied = self.node_scale[:n_sum] * self.subnode_bias[:n_sum] + self.node_bias[:n_sum]
         return scale, torch.cat([copied, self.subnode_bias[n_sum:]])
 
+    def edge_values(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "subnode in n"]:
+        """The value of each edge, for those who look; sums of edges do without."""
+        edges = x.new_zeros(self.config.out.n_subnodes, *x.shape)
+        if self.splines is not None:
+            edges = edges + self.splines.edge_values(x)
+        if self.symbols is not None:
+            for group in self.symbols.groups:
+                places = (torch.tensor(group.targets), torch.tensor(group.sources))
+                edges = edges.index_put(places, self.symbols.derivatives(group, x, 1)[0], accumulate=True)
+        return edges
+
     def _add_symbols(self, source: Jet, subnodes: Jet, scale: Float[Tensor, "subnode"]) -> Jet:
         if self.symbols is None:
             return subnodes
@@ -84,17 +95,6 @@ class KANLayer(nn.Module):
             targets = torch.tensor(group.targets, device=channels.device)
             channels = channels.index_add(1, targets, edges.channels * scale[targets, None])
         return Jet(channels, source.needs, source.d)
-
-    @torch.no_grad()
-    def edge_values(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "subnode in n"]:
-        """The value of each edge, spline and symbolic part together."""
-        edges = x.new_zeros(self.config.out.n_subnodes, *x.shape)
-        if self.splines is not None:
-            edges += self.splines.edge_values(x)
-        if self.symbols is not None:
-            for group in self.symbols.groups:
-                edges[group.targets, group.sources] += self.symbols.derivatives(group, x, 1)[0]
-        return edges
 
     def combine(self, sums: Jet) -> Jet:
         """Sums of edges into nodes."""
