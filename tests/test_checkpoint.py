@@ -247,6 +247,30 @@ def test_contradiction_is_refused(path, name):
         ks.load(path)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"grids": []},
+        {"grids": [[5, 3, True]] * 2},
+        {"grids": [[6, 3, True]]},
+        {"grids": [[5, 10, True]]},
+        {"grids": [[10**18, 3, True]]},
+        {"grids": [5]},
+        {"activation": "moon"},
+        {"width": [2, 4, 1]},
+        {"width": [2, "3", 1]},
+        {"color": "red", "grids": None},
+    ],
+    ids=str,
+)
+def test_contradiction_in_a_lan_is_refused(path, config):
+    packed = checkpoint.pack(ks.LAN([2, 3, 1]))
+    about = {**packed.about, "config": packed.about["config"] | config}
+    sealed.write(path, Group({}, groups={"model": Group(about, packed.tensors)}), checkpoint.FORMAT_VERSION)
+    with pytest.raises(CheckpointError, match=f"expected {path} to hold a model"):
+        ks.load(path)
+
+
 def test_undisturbed_description_is_accepted(path):
     sealed.write(path, changed(), checkpoint.FORMAT_VERSION)
     assert_identical(ks.load(path), ks.MultKAN([2, 3, 1]))

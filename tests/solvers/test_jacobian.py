@@ -137,14 +137,14 @@ def test_models_with_features(needs):
 
 
 @quiet_vmap
-@settings(max_examples=15)
+@settings(max_examples=12)
 @given(lans(smooth), st.sampled_from(LEVELS), seeds)
 def test_any_lan_and_level(model, needs, seed):
     check(make([Residual(mixture, points(model, 4, seed), needs=needs)], model))
 
 
 @quiet_vmap
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(lans(smooth), st.sampled_from(LEVELS), st.data())
 def test_any_trained_parameters_of_a_lan(model, needs, data):
     """Also those that are not trained by default, and that have no closed form."""
