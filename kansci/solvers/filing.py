@@ -154,7 +154,7 @@ def _digest(content: Any) -> str:
 
 def _dump(content: Any, **options: Any) -> str:
     """As JSON; numbers that are not finite are written as Python, NumPy and pandas read them."""
-    return json.dumps(content, ensure_ascii=False, **options)
+    return json.dumps(content, **options)
 
 
 def plain(value: Any, name: str = "settings") -> Any:

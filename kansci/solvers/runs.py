@@ -147,5 +147,5 @@ def _layout(rows: Sequence[Sequence[Any]]) -> list[str]:
 def _cell(entry: Any) -> str:
     if entry is None:
         return "-"
-    text = f"{entry:.3g}" if isinstance(entry, float) else str(entry)
+    text = f"{entry:.3g}" if isinstance(entry, float) else " ".join(str(entry).split())
     return text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."

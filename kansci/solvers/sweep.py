@@ -149,7 +149,7 @@ def _check_signature(run: Callable[..., Any], plan: list[dict[str, Any]]) -> Non
             signature.bind(**settings)
         except TypeError as error:
             raise ConfigError(
-                f"expected settings that suit {describe(run)}{signature}, got {settings}: {error}"
+                f"expected settings that run takes, which has the parameters {signature}, got {settings} ({error})"
             ) from error
 
 
@@ -180,10 +180,10 @@ def _warn(result: Sweep, complaints: list[str]) -> None:
     texts = [*dict.fromkeys(complaints)]
     if failed:
         texts.append(
-            f"{len(failed)} of {len(result)} failed, the first {failed[0].settings}: {failed[0].results['error']}"
+            f"{len(failed)} of {len(result)} failed, the first {failed[0].settings}: {failed[0].results.get('error')}"
         )
     if missing:
-        texts.append(f"{len(missing)} of {len(result)} are missing; the same call makes them, if there is a folder")
+        texts.append(f"{len(missing)} of {len(result)} are missing; with a folder, the same call makes them")
     if texts:
         warnings.warn(f"of the runs of this sweep, {'; '.join(texts)}", SweepWarning, stacklevel=3)
 

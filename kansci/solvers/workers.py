@@ -9,6 +9,7 @@ import math
 import sys
 import time
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 from contextlib import nullcontext
 from functools import partial
@@ -25,7 +26,7 @@ LOOK = 5.0
 PATIENCE = 300.0
 
 Plan = Mapping[int, Mapping[str, Any]]
-Outcomes = Generator[tuple[int, Outcome]]
+Outcomes = Generator[tuple[int, Outcome], None, None]
 Call = Callable[[Mapping[str, Any]], Outcome]
 
 
@@ -58,8 +59,8 @@ def carry_out(run: Callable[..., Any], plan: Plan, *, threads: int, workers: int
         MissingDependencyError: joblib or Dask is not installed.
     """
     call = partial(attempt, run, threads=threads)
-    is_alone = workers == 1 or (workers is None and "joblib" not in sys.modules)  # which parallel_config would be
-    if not plan or (backend is None and is_alone):
+    is_plain = workers == 1 or (workers is None and "joblib" not in sys.modules)  # then nobody has configured it
+    if not plan or (backend is None and is_plain):
         return _one_by_one(call, plan)
     client = _find_client(backend)
     if client is not None:
@@ -73,39 +74,53 @@ def _one_by_one(call: Call, plan: Plan) -> Outcomes:
         yield number, call(settings)
 
 
-def _surviving(crew: "_Pool | _Dask", plan: Plan) -> Outcomes:
+class Crew(ABC):
+    """Workers, of which some may get lost.
+
+    Attributes:
+        size: runs at a time.
+    """
+
+    size: int
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether there are no workers any more, nor will be."""
+        return False
+
+    @abstractmethod
+    def together(self, plan: Plan) -> Outcomes:
+        """The outcome of each run, as they come in; raises an error if some are lost."""
+
+
+def _surviving(crew: Crew, plan: Plan) -> Outcomes:
     """All runs together; where that fails, those that may be why in turn, each alone; then the others together."""
     left = dict(plan)
     while left:
         try:
-            for number, outcome in crew.together(left):
+            for number, outcome in crew.together(dict(left)):
                 del left[number]
                 yield number, outcome
         except Exception as error:  # noqa: BLE001
             logger.warning("runs were lost (%s: %s)", type(error).__name__, error)
             for number in list(left)[: crew.size]:
-                if not crew.is_gone:
-                    yield number, _alone(crew, number, left.pop(number))
-        if crew.is_gone:
-            return
+                outcome = _alone(crew, number, left[number])
+                if outcome is None:
+                    return
+                del left[number]
+                yield number, outcome
 
 
-def _alone(crew: "_Pool | _Dask", number: int, settings: Mapping[str, Any]) -> Outcome:
+def _alone(crew: Crew, number: int, settings: Mapping[str, Any]) -> Outcome | None:
+    """The outcome of a run while there is no other, None where there are no workers any more."""
     try:
-        return dict(crew.together({number: settings}))[number]
+        return None if crew.is_gone else dict(crew.together({number: settings}))[number]
     except Exception as error:  # noqa: BLE001
-        return failure(error.with_traceback(None))
+        return None if crew.is_gone else failure(error.with_traceback(None))
 
 
-class _Pool:
-    """The workers of a backend of joblib.
-
-    Attributes:
-        size: runs at a time.
-        is_gone: never, as joblib replaces what is lost.
-    """
-
-    is_gone = False
+class _Pool(Crew):
+    """The workers of a backend of joblib, which replaces those that are lost."""
 
     def __init__(self, call: Call, workers: int | None, backend: str | None) -> None:
         self._joblib, self._call = require("joblib", "sweep"), call
@@ -136,12 +151,8 @@ def _numbered(call: Call, number: int, settings: Mapping[str, Any]) -> tuple[int
     return number, call(settings)
 
 
-class _Dask:
-    """A Dask cluster. Not by way of joblib, which waits forever for what Dask has given up.
-
-    Attributes:
-        size: runs at a time.
-    """
+class _Dask(Crew):
+    """A Dask cluster. Not by way of joblib, which waits forever for what Dask has given up."""
 
     def __init__(self, call: Call, client: Any) -> None:
         self._distributed, self._call, self._client = require("distributed", "sweep"), call, client
@@ -155,11 +166,14 @@ class _Dask:
         futures = {self._client.submit(self._call, each, pure=False): number for number, each in plan.items()}
         lost: BaseException | None = None
         try:
-            completed = self._distributed.as_completed(futures, with_results=True, raise_errors=False)
+            completed = self._distributed.as_completed(
+                futures, loop=self._client.loop, with_results=True, raise_errors=False
+            )
             while not completed.is_empty():
                 for future, result in completed.next_batch(block=False):
+                    number = futures.pop(future)  # which lets the cluster forget it
                     if future.status == "finished":
-                        yield futures[future], result
+                        yield number, result
                     else:
                         lost = result[1] if isinstance(result, tuple) else RuntimeError(f"Dask dropped it: {result!r}")
                 self._look()
@@ -171,7 +185,7 @@ class _Dask:
     @property
     def is_gone(self) -> bool:
         """Whether the cluster has been closed, or has had no workers for PATIENCE seconds."""
-        return self._given_up or self._client.status == "closed"
+        return self._given_up or self._client.status in ("closing", "closed")
 
     def _look(self) -> None:
         """Wait a moment, and now and then see whether there are still workers."""
