@@ -207,9 +207,10 @@ def describe(run: Callable[..., Any]) -> Any:
 
     Example:
         >>> describe(partial(describe, run=3))
-        {'function': 'describe', 'arguments': [], 'keywords': {'run': 3}}
+        {'function': 'kansci.solvers.filing.describe', 'arguments': [], 'keywords': {'run': 3}}
     """
     if isinstance(run, partial):
         bound = {"arguments": list(run.args), "keywords": run.keywords}
         return {"function": describe(run.func), **plain(bound, "what is bound to run")}
-    return getattr(run, "__qualname__", type(run).__qualname__)
+    named = run if hasattr(run, "__qualname__") else type(run)
+    return f"{named.__module__}.{named.__qualname__}"

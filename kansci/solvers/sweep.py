@@ -49,11 +49,11 @@ def sweep(
             domain of the data unless another is set.
         workers: runs at a time, -1 for as many as there are cores; by default what joblib's surrounding
             ``parallel_config`` says, else 1, in this process. A Dask cluster has as many as it has.
-        threads: of torch in each run.
+        threads: of torch in each run; where workers times threads exceeds the cores, runs slow each other down.
         folder: where each run is filed as soon as it is finished. The same call makes only the runs that are not there
-            yet, and those that failed. A run is known by the name of the function, the arguments that are bound to it
-            by ``functools.partial``, the version and the settings.
-        version: any text; change it when the function has changed.
+            yet, and those that failed. A run is known by its settings, the name of the function, what is bound to it
+            by ``functools.partial``, the data and the version.
+        version: any text; change it when the function has changed but not its name.
         progress: whether to show a progress bar.
         backend: of joblib: "loky" (processes, the default), "threading" or another; "dask" for the cluster of the
             active ``distributed.Client``; or such a client. A worker that is killed costs nothing but time.

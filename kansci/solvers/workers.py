@@ -59,7 +59,7 @@ def carry_out(run: Callable[..., Any], plan: Plan, *, threads: int, workers: int
         MissingDependencyError: joblib or Dask is not installed.
     """
     call = partial(attempt, run, threads=threads)
-    is_plain = workers == 1 or (workers is None and "joblib" not in sys.modules)  # then nobody has configured it
+    is_plain = workers == 1 or (workers is None and sys.modules.get("joblib") is None)  # nobody has configured it
     if not plan or (backend is None and is_plain):
         return _one_by_one(call, plan)
     client = _find_client(backend)

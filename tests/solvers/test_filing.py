@@ -192,7 +192,7 @@ def test_what_cannot_be_told_from_others_is_refused(value):
 
 
 def test_what_is_bound_to_a_function_belongs_to_it():
-    assert describe(double) == "double"
+    assert describe(double) == f"{__name__}.double"
     assert describe(partial(double, 3)) != describe(partial(double, 4))
     assert describe(partial(partial(double, x=3))) == describe(partial(double, x=3))
     with pytest.raises(ConfigError, match="expected x to be"):

@@ -80,6 +80,12 @@ def test_missing_library(monkeypatch, module, options):
         run_all(dict, **options)
 
 
+@pytest.mark.parametrize("count", [None, 1])
+def test_one_worker_needs_no_library(monkeypatch, count):
+    monkeypatch.setitem(sys.modules, "joblib", None)
+    assert len(run_all(whereabouts, workers=count)) == len(PLAN)
+
+
 def test_dask_without_a_cluster():
     with pytest.raises(ConfigError, match="expected a Dask cluster"):
         run_all(dict, backend="dask")
