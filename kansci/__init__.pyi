@@ -18,9 +18,11 @@ from .solvers.penalty import Penalty as Penalty
 from .solvers.problem import Parameter as Parameter
 from .solvers.residual import Residual as Residual
 from .solvers.resume import Checkpoint as Checkpoint
+from .solvers.runs import Sweep as Sweep
 from .solvers.solution import Estimate as Estimate
 from .solvers.solution import Solution as Solution
 from .solvers.solve import solve as solve
+from .solvers.sweep import sweep as sweep
 from .surgery.grid import adapt_grid as adapt_grid
 from .surgery.grid import refine as refine
 from .symbolic.evaluate import torch_function as torch_function

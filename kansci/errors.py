@@ -66,3 +66,7 @@ class ExtrapolationWarning(KansciWarning):
 
 class ConvergenceWarning(KansciWarning):
     """A solve ended without reaching what was asked for."""
+
+
+class SweepWarning(KansciWarning):
+    """Runs of a sweep failed or are missing, or one of its files is not what it should be."""

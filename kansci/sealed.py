@@ -62,7 +62,7 @@ def write(path: str | os.PathLike[str], root: Group, version: int) -> None:
     """
     content = _seal(_encode(root), version)
     try:
-        _replace(Path(os.path.realpath(path)), content)
+        replace_file(Path(os.path.realpath(path)), content)
     except OSError as error:
         raise CheckpointError(
             f"expected a path that can be written, got {path} ({error.strerror}); choose another"
@@ -146,8 +146,12 @@ def _unseal(path: object, content: bytes, newest: int) -> int:
     return version
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Put a file in its place in one step, once all of it is on disk."""
+def replace_file(path: Path, content: bytes) -> None:
+    """Put a file in its place in one step, once all of it is on disk.
+
+    Raises:
+        OSError: the path cannot be written; the former file is as it was.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         with temporary.open("xb") as file:

@@ -8,6 +8,7 @@ from types import FrameType, TracebackType
 class Interrupt:
     """Within its block the first Ctrl-C only sets `pressed`; a second one raises KeyboardInterrupt.
 
+    It is set of the blocks around too: who made several solves learns that one of them was cut short.
     Outside the main thread signals cannot be caught, and nothing changes.
     """
 
@@ -32,4 +33,10 @@ class Interrupt:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.pressed:
             raise KeyboardInterrupt
+        self._note()
+
+    def _note(self) -> None:
         self.pressed = True
+        outer = getattr(self._previous, "__self__", None)
+        if isinstance(outer, Interrupt):
+            outer._note()

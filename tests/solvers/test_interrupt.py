@@ -45,3 +45,12 @@ def test_other_threads_catch_nothing():
     thread.start()
     thread.join()
     assert seen == [before, False]
+
+
+def test_blocks_around_learn_of_a_press():
+    with Interrupt() as outer, Interrupt() as middle:
+        with Interrupt() as inner:
+            press()
+        assert inner.pressed
+    assert middle.pressed
+    assert outer.pressed
