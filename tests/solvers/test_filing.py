@@ -10,9 +10,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from kansci.nn.baselines import MLP
 
 from kansci.errors import CheckpointError, ConfigError, SweepWarning
+from kansci.nn.mlp import MLP
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.attempt import Outcome
 from kansci.solvers.data import Dataset

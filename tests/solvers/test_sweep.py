@@ -5,9 +5,9 @@ from functools import partial
 
 import pytest
 import torch
-from kansci.nn.baselines import MLP
 
 from kansci.errors import CheckpointError, ConfigError, SweepWarning
+from kansci.nn.mlp import MLP
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.data import Dataset
 from kansci.solvers.fit import fit
