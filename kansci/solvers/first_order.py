@@ -76,9 +76,10 @@ class FirstOrder:
         """An epoch, after which grids grow where activations escape."""
         with torch.no_grad():
             self._vector.data = at.vector.clone()
-        batches = list(self._batches(system))
-        for number, part in enumerate(batches):
-            share = (self._epoch - self._first + number / len(batches)) / self._settings.epochs
+        size = sum(term.size for term in system.terms)
+        count = math.ceil(size / (self._settings.batch_size or size))
+        for number, part in enumerate(self._batches(system, count)):
+            share = (self._epoch - self._first + number / count) / self._settings.epochs
             self._move(part, self._rate(share))
             if system.tick(sum(term.size for term in part.terms)):
                 break
@@ -98,15 +99,13 @@ class FirstOrder:
         if len(low):
             self._vector.data[-len(low) :].clamp_(low, high)
 
-    def _batches(self, system: System) -> Iterator[System]:
-        """The system on each batch of points, a random partition of all."""
-        sizes = [term.size for term in system.terms]
-        count = math.ceil(sum(sizes) / (self._settings.batch_size or sum(sizes)))
+    def _batches(self, system: System, count: int) -> Iterator[System]:
+        """The system on each of so many batches of points, a random partition of all."""
         if count == 1:
             yield system
             return
         generator = torch.Generator().manual_seed(EPOCHS * self._settings.seed + self._epoch)
-        orders = [_split(size, count, generator) for size in sizes]
+        orders = [_split(term.size, count, generator) for term in system.terms]
         for rows in zip(*orders, strict=True):
             terms = [term.at_rows(own) for term, own in zip(system.terms, rows, strict=True)]
             yield System(terms, system.models, system.scalars, system.single, system.penalty, system.prior)
