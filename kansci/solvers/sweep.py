@@ -193,16 +193,24 @@ class _Fit:
 
     def __init__(self, factory: Callable[..., Any], data: Dataset) -> None:
         self._factory, self._data = factory, data
-        made, fitted = _keywords(factory), _keywords(fit, without=("model", "data", "progress"))
-        self._made, self._fitted = set(made), set(fitted)
-        self.__signature__ = inspect.Signature(sorted({**fitted, **made}.values(), key=lambda each: each.kind))
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """What `inspect.signature` shows: the parameters of both, each once."""
+        both = {**_fit_keywords(), **_keywords(self._factory)}
+        return inspect.Signature(sorted(both.values(), key=lambda each: each.kind))
 
     def __call__(self, **settings: Any) -> Solution:
-        made = {name: value for name, value in settings.items() if name in self._made or name not in self._fitted}
-        if "domain" in self._made - getattr(self._factory, "keywords", {}).keys():
+        to_model, to_fit = _keywords(self._factory), _fit_keywords()
+        made = {name: value for name, value in settings.items() if name in to_model or name not in to_fit}
+        if "domain" in to_model.keys() - getattr(self._factory, "keywords", {}).keys():
             made = {"domain": self._data.domain, **made}
-        rest = {name: value for name, value in settings.items() if name in self._fitted}
+        rest = {name: value for name, value in settings.items() if name in to_fit}
         return fit(self._factory(**made), self._data, progress=False, **rest)
+
+
+def _fit_keywords() -> dict[str, inspect.Parameter]:
+    return _keywords(fit, without=("model", "data", "progress"))
 
 
 def _keywords(function: Callable[..., Any], without: Sequence[str] = ()) -> dict[str, inspect.Parameter]:
