@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kansci.errors import ConfigError, DataError, ShapeError
 from kansci.nn.multkan import MultKAN
+from kansci.solvers import ranks
 from kansci.solvers.data import Dataset
 from kansci.solvers.losses import cross_entropy
 from kansci.solvers.penalty import Penalty
@@ -24,8 +25,10 @@ from kansci.solvers.solve import solve
 Loss = str | Callable[[Tensor, Tensor], Tensor]
 LOSSES = ("mse", "cross_entropy")
 PATIENCE = 20
+ROUNDING = 1e-13
 
 
+@ranks.together()
 def fit(
     model: nn.Module,
     data: Dataset | tuple[Any, Any],
@@ -101,6 +104,7 @@ def fit(
     for own in (data, held_out):
         if own is not None:
             _check(model, own, loss)
+    ranks.check_same(model=model, loss="function" if callable(loss) else loss, normalize=normalize, m=data.y.shape[1])
     scale = torch.ones_like(data.y[0])
     if loss == "mse" and normalize and isinstance(model, MultKAN):
         model, scale = _standardize(model, data.y)
@@ -123,9 +127,7 @@ def fit(
         batch_size=batch_size,
         rate=rate,
     )
-    if data.x_test is None or data.y_test is None or loss != "mse":
-        return solution
-    return replace(solution, error_estimate=_relative_error(solution.model, data.x_test, data.y_test))
+    return replace(solution, error_estimate=_relative_error(solution.model, data)) if loss == "mse" else solution
 
 
 def _hold_out(data: Dataset, validation: Any, seed: int) -> tuple[Dataset, Dataset | None]:
@@ -183,21 +185,29 @@ def _check_classes(y: Tensor, m: int) -> None:
 
 
 def _standardize(model: MultKAN, y: Tensor) -> tuple[MultKAN, Tensor]:
-    """A copy whose output nodes have the mean and the standard deviation of the targets, and the latter."""
+    """A copy whose output nodes have the mean and the standard deviation of all ranks' targets, and the latter."""
     last = model.layers[-1]
     if not (last.node_scale.eq(1).all() and last.node_bias.eq(0).all()):
         return model, last.node_scale.detach().to(torch.float64)
     scaled = copy.deepcopy(model)
-    deviation = y.std(0, correction=0)
-    deviation = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
+    size = ranks.count(len(y))
+    mean = ranks.total(y.sum(0)) / size
+    deviation = (ranks.total((y - mean).square().sum(0)) / size).sqrt()
+    deviation = torch.where(deviation > ROUNDING * mean.abs(), deviation, torch.ones_like(deviation))
     with torch.no_grad():
         scaled.layers[-1].node_scale.copy_(deviation)
-        scaled.layers[-1].node_bias.copy_(y.mean(0))
+        scaled.layers[-1].node_bias.copy_(mean)
     return scaled, deviation
 
 
 @torch.no_grad()
-def _relative_error(model: nn.Module, x: Tensor, y: Tensor) -> float:
-    dtype = next(model.parameters()).dtype
-    error = model(x.to(dtype)).to(torch.float64) - y
-    return math.sqrt(float(error.square().mean() / y.square().mean()))
+def _relative_error(model: nn.Module, data: Dataset) -> float | None:
+    """On the test parts of all ranks, where there are any."""
+    squares = torch.zeros(2, dtype=torch.float64)
+    if data.x_test is not None and data.y_test is not None:
+        found = model(data.x_test.to(next(model.parameters()).dtype)).to(torch.float64)
+        squares = torch.stack([(found - data.y_test).square().sum(), data.y_test.square().sum()])
+    if not ranks.count(0 if data.x_test is None else len(data.x_test)):
+        return None
+    error, size = ranks.total(squares)
+    return math.sqrt(error / size)

@@ -14,13 +14,13 @@ from tqdm import tqdm
 from kansci.errors import ConfigError
 from kansci.nn.multkan import MultKAN
 from kansci.sealed import Group
-from kansci.solvers import resume
+from kansci.solvers import ranks, resume
 from kansci.solvers.error import estimate_error
 from kansci.solvers.hidden import Reach, follow
 from kansci.solvers.interrupt import Interrupt
 from kansci.solvers.method import Method
 from kansci.solvers.penalty import Penalty
-from kansci.solvers.problem import Problem, check_rows
+from kansci.solvers.problem import Problem, check_rows, shared
 from kansci.solvers.residual import Residual
 from kansci.solvers.resume import Checkpoint
 from kansci.solvers.settle import settle
@@ -187,17 +187,17 @@ class Run:
         if not math.isfinite(stand.at.loss):
             stand.status = "diverged"
         label = f"stage {stand.stage + 1} of {len(self.stages)}"
-        hidden = None if self.progress else True
+        hidden = None if self.progress and ranks.rank() == 0 else True
         with tqdm(total=self.steps, initial=stand.done, disable=hidden, desc=label, leave=False) as bar:
             stand.system.tick = self._ticker(bar, interrupt)
             while stand.status is None:
                 stand.system.place(stand.at)
                 found = self.method.step(stand.system, stand.at) if stand.done < self.steps else "max_steps"
                 if isinstance(found, str):
-                    stand.status = found
+                    stand.status = ranks.agree(found)
                     self._keep(stand)
                     continue
-                stand.status = self._accept(stand, found, interrupt)
+                stand.status = ranks.agree(self._accept(stand, found, interrupt))
                 self._keep(stand)
                 bar.set_postfix_str(f"loss {stand.at.loss:.2e}", refresh=False)
                 bar.update()
@@ -254,7 +254,7 @@ class Run:
         return Step(
             step=len(stand.history) + 1,
             stage=stand.stage,
-            seconds=self.clock.seconds(),
+            seconds=ranks.agree(self.clock.seconds()),
             loss=stand.at.loss,
             terms=terms,
             damping=self.method.damping,
@@ -263,12 +263,12 @@ class Run:
 
     def _is_told_to_stop(self, stand: Stand) -> bool:
         """Ask the callback, which may also have other points for the terms."""
-        if self.callback is None:
-            return False
-        step = replace(stand.history[-1], source=lambda: (self._model(stand), list(stand.system.terms)))
-        answer = self.callback(step)
-        if not isinstance(answer, list | tuple):
-            return bool(answer)
+        answer = None
+        if self.callback is not None:
+            step = replace(stand.history[-1], source=lambda: (self._model(stand), list(stand.system.terms)))
+            answer = self.callback(step)
+        if not ranks.agree(isinstance(answer, list | tuple)):
+            return ranks.agree(bool(answer))
         terms = Problem.read(self._models(stand), answer, self.problem.scalars).terms
         self._enter(stand, self._replace_terms(stand.system, stand.at, terms, "the callback"))
         self.method.begin(stand.system)
@@ -279,10 +279,11 @@ class Run:
         if self.checkpoint is None:
             return
         seconds = self.clock.seconds()
-        if stand.status is not None or self.checkpoint.is_due(stand.done, seconds - self._kept):
+        if ranks.agree(stand.status is not None or self.checkpoint.is_due(stand.done, seconds - self._kept)):
             state = self._pack(stand)
             stand.system.place(stand.best)
-            resume.write(self.checkpoint.path, self.fingerprint, self._lone(self._models(stand)), state)
+            if ranks.rank() == 0:
+                resume.write(self.checkpoint.path, self.fingerprint, self._lone(self._models(stand)), state)
             self._kept = seconds
 
     def _pack(self, stand: Stand) -> Group:
@@ -295,7 +296,7 @@ class Run:
         if stand.best is not stand.at:
             groups["best"] = resume.pack_evaluation(stand.system, stand.best)
         if stand.system.terms is not self.problem.terms:
-            groups["terms"] = resume.pack_terms(stand.system.terms)
+            groups |= resume.pack_terms(stand.system.terms)
         return Group({**about, "seconds": self.clock.seconds()}, groups=groups)
 
     def _unpack(self, state: Group) -> Stand:
@@ -304,8 +305,8 @@ class Run:
         self.clock.set_back(about["seconds"])
         self.method.unpack(groups["method"])
         terms = self.problem.terms
-        if "terms" in groups:
-            terms = resume.unpack_terms(groups["terms"], terms)
+        if "terms0" in groups:
+            terms = shared(resume.unpack_terms(groups, terms))
         models = {}
         for number, (name, model) in enumerate(self.problem.models.items()):
             first, kept = Unknowns(model), groups["at"].groups[str(number)]

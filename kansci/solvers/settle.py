@@ -20,6 +20,7 @@ from torch import Tensor
 
 from kansci.nn.edges import SplineEdges
 from kansci.nn.multkan import MultKAN
+from kansci.solvers import ranks
 from kansci.solvers.system import Evaluation, System
 from kansci.solvers.unknowns import Unknowns
 
@@ -69,12 +70,16 @@ def _settle_layer(system: System, at: Evaluation, name: str, number: int) -> Eva
 
 @torch.no_grad()
 def triangular_factor(edges: SplineEdges, x: Float[Tensor, "in n"]) -> Float[Tensor, "in rows coef"]:
-    """R for each source, with |R c|^2 the mean square of a spline of coefficients c over its activations."""
+    """R for each source, with |R c|^2 the mean square of a spline of coefficients c over its activations.
+
+    Of several ranks, the triangles stand one upon the other.
+    """
+    size = ranks.count(x.shape[1])
     triangle = x.new_zeros(len(x), 0, edges.config.n_coef)
     for part in x.split(POINTS, 1):
-        rows = edges.splines_at(part).transpose(1, 2) / x.shape[1] ** 0.5
+        rows = edges.splines_at(part).transpose(1, 2) / size**0.5
         triangle = torch.linalg.qr(torch.cat([triangle, rows], 1), mode="r").R
-    return triangle
+    return ranks.gather(triangle, 1)
 
 
 @torch.no_grad()
