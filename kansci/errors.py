@@ -52,6 +52,10 @@ class CheckpointError(KansciError, OSError):
     """A file cannot be written, is damaged, or is not a kansci file."""
 
 
+class RankError(KansciError, RuntimeError):
+    """Another process of a distributed solve has ended or failed."""
+
+
 class MissingDependencyError(KansciError, ImportError):
     """An optional library is needed and not installed."""
 

@@ -22,6 +22,7 @@ from kansci.config import LayerConfig, ModelConfig, Width
 from kansci.jets import Jet
 from kansci.nn.multkan import MultKAN
 from kansci.nn.networks import SplineNetwork
+from kansci.solvers import ranks
 from kansci.solvers.normal import Linearization
 from kansci.solvers.residual import Residual
 from kansci.solvers.system import Evaluation, System
@@ -55,11 +56,13 @@ def estimate_error(system: System, at: Evaluation, terms: Sequence[Residual], me
     enriched = System([_combine(term, system.single) for term in terms], models, system.scalars, single=False)
     vector = enriched.read(scalars)
     step = _gauss_newton(enriched, enriched.evaluate(vector), memory)
-    points = max((term.point_sets[0] for term in terms), key=len)
+    points = max((term.point_sets[0] for term in terms), key=lambda points: ranks.count(len(points)))
     values = System([_outputs(points, list(system.models))], models, system.scalars, single=False)
     there = values.evaluate(vector)
-    change = sum(float(block.apply(step).square().sum()) for block in values.jacobian(there))
-    return math.sqrt(change) / float(there.flat.norm())
+    change = there.vector.new_zeros(())
+    for block in values.jacobian(there):
+        change += block.apply(step).square().sum()
+    return math.sqrt(ranks.total(change)) / math.sqrt(ranks.total(there.flat.square().sum()))
 
 
 def _gauss_newton(system: System, at: Evaluation, memory: float) -> Tensor:

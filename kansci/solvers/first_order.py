@@ -2,7 +2,8 @@
 
 A step is an epoch: every point is used once, in an order that depends on the seed and on the number of the epoch only.
 All terms are split into the same number of batches, a term with fewer points than batches is in every one of them, and
-each batch has the mean of a term over its own points, so its gradient is that of the loss on average.
+each batch has the mean of a term over its own points, so its gradient is that of the loss on average. Of several ranks
+each splits its own points, all into the same number of batches.
 
 References:
     Kingma, Ba, Adam, ICLR 2015, arXiv:1412.6980.
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from kansci.sealed import Group
+from kansci.solvers import ranks
 from kansci.solvers.growth import escapes, grow
 from kansci.solvers.method import Settings
 from kansci.solvers.system import Evaluation, System
@@ -76,12 +78,12 @@ class FirstOrder:
         """An epoch, after which grids grow where activations escape."""
         with torch.no_grad():
             self._vector.data = at.vector.clone()
-        size = sum(term.size for term in system.terms)
+        size = ranks.count(sum(term.size for term in system.terms))
         count = math.ceil(size / (self._settings.batch_size or size))
         for number, part in enumerate(self._batches(system, count)):
             share = (self._epoch - self._first + number / count) / self._settings.epochs
             self._move(part, self._rate(share))
-            if system.tick(sum(term.size for term in part.terms)):
+            if ranks.agree(system.tick(sum(term.size for term in part.terms))):
                 break
         self._epoch += 1
         found = system.evaluate(self._vector.detach().clone())

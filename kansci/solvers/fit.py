@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kansci.errors import ConfigError, DataError, ShapeError
 from kansci.nn.networks import Network
+from kansci.solvers import ranks
 from kansci.solvers.data import Dataset
 from kansci.solvers.losses import cross_entropy
 from kansci.solvers.penalty import Penalty
@@ -25,10 +26,12 @@ from kansci.solvers.solve import solve
 Loss = str | Callable[[Tensor, Tensor], Tensor]
 LOSSES = ("mse", "cross_entropy")
 PATIENCE = 20
+ROUNDING = 1e-13
 
 POINTS = 4096  # test samples at a time
 
 
+@ranks.together()
 def fit(
     model: nn.Module,
     data: Dataset | tuple[Any, Any],
@@ -108,6 +111,7 @@ def fit(
     for own in (data, held_out):
         if own is not None:
             _check(model, own, loss)
+    ranks.check_same(model=model, loss="function" if callable(loss) else loss, normalize=normalize, m=data.y.shape[1])
     scale = torch.ones_like(data.y[0])
     if loss == "mse" and normalize and isinstance(model, Network):
         model, scale = _standardize(model, data.y)
@@ -129,11 +133,9 @@ def fit(
         patience=PATIENCE if patience is None and held_out is not None else patience,
         batch_size=batch_size,
         rate=rate,
-        prior=None if prior is None else _information(prior, model, memory).scaled(1 / len(data.x)),
+        prior=None if prior is None else _information(prior, model, memory).scaled(1 / ranks.count(len(data.x))),
     )
-    if data.x_test is None or data.y_test is None or loss != "mse":
-        return solution
-    return replace(solution, error_estimate=_relative_error(solution.model, data.x_test, data.y_test))
+    return replace(solution, error_estimate=_relative_error(solution.model, data)) if loss == "mse" else solution
 
 
 def _information(prior: Solution, model: nn.Module, memory: float) -> Information:
@@ -201,23 +203,30 @@ def _check_classes(y: Tensor, m: int) -> None:
 
 
 def _standardize(model: Network, y: Tensor) -> tuple[Network, Tensor]:
-    """A copy whose output nodes have the mean and the standard deviation of the targets, and the latter."""
+    """A copy whose output nodes have the mean and the standard deviation of all ranks' targets, and the latter."""
     last = model.layers[-1]
     if not (last.node_scale.eq(1).all() and last.node_bias.eq(0).all()):
         return model, last.node_scale.detach().to(torch.float64)
     scaled = copy.deepcopy(model)
-    deviation = y.std(0, correction=0)
-    deviation = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
+    size = ranks.count(len(y))
+    mean = ranks.total(y.sum(0)) / size
+    deviation = (ranks.total((y - mean).square().sum(0)) / size).sqrt()
+    deviation = torch.where(deviation > ROUNDING * mean.abs(), deviation, torch.ones_like(deviation))
     with torch.no_grad():
         scaled.layers[-1].node_scale.copy_(deviation)
-        scaled.layers[-1].node_bias.copy_(y.mean(0))
+        scaled.layers[-1].node_bias.copy_(mean)
     return scaled, deviation
 
 
 @torch.no_grad()
-def _relative_error(model: nn.Module, x: Tensor, y: Tensor) -> float:
-    dtype, squares = next(model.parameters()).dtype, torch.zeros(2, dtype=torch.float64, device=y.device)
-    for inputs, targets in zip(x.split(POINTS), y.split(POINTS), strict=True):
-        error = model(inputs.to(dtype)).to(torch.float64) - targets
-        squares += torch.stack([error.square().sum(), targets.square().sum()])
-    return math.sqrt(float(squares[0] / squares[1]))
+def _relative_error(model: nn.Module, data: Dataset) -> float | None:
+    """On the test parts of all ranks, where there are any."""
+    if not ranks.count(0 if data.x_test is None else len(data.x_test)):
+        return None
+    dtype, squares = next(model.parameters()).dtype, torch.zeros(2, dtype=torch.float64, device=data.y.device)
+    if data.x_test is not None and data.y_test is not None:
+        for inputs, targets in zip(data.x_test.split(POINTS), data.y_test.split(POINTS), strict=True):
+            error = model(inputs.to(dtype)).to(torch.float64) - targets
+            squares += torch.stack([error.square().sum(), targets.square().sum()])
+    error, size = ranks.total(squares).tolist()
+    return math.sqrt(error / size)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from kansci.jets import Jet, jet
 from kansci.nn.edges import SplineEdges
 from kansci.nn.networks import Layer, SplineNetwork
+from kansci.solvers import ranks
 from kansci.splines import uniform_knots
 from kansci.surgery.grid import move_knots
 
@@ -33,6 +34,10 @@ class Reach(NamedTuple):
         low = [torch.minimum(a, b) for a, b in zip(self.low, other.low, strict=True)]
         return Reach(low, [torch.maximum(a, b) for a, b in zip(self.high, other.high, strict=True)])
 
+    def everywhere(self) -> "Reach":
+        """The hull over all ranks."""
+        return Reach(*ranks.hull(self.low, self.high))
+
 
 def jet_and_reach(model: nn.Module, x: Float[Tensor, "n d"], needs: str) -> tuple[Jet, Reach]:
     """The jet of a model at x, and what its activations reach; models without splines reach nothing."""
@@ -42,10 +47,16 @@ def jet_and_reach(model: nn.Module, x: Float[Tensor, "n d"], needs: str) -> tupl
     low, high = [], []
     for number, layer in enumerate(model.layers):
         if number:
-            low.append(current.channels[0].amin(1))
-            high.append(current.channels[0].amax(1))
+            for ends, own in zip((low, high), _ends(current.channels[0]), strict=True):
+                ends.append(own)
         current = layer.jet(current)
     return current, Reach(low, high)
+
+
+def _ends(x: Float[Tensor, "in n"]) -> tuple[Tensor, Tensor]:
+    if not x.shape[1]:
+        return x.new_full((len(x),), torch.inf), x.new_full((len(x),), -torch.inf)
+    return x.amin(1), x.amax(1)
 
 
 def escapes(model: nn.Module, reach: Reach) -> bool:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from kansci.sealed import Group
+from kansci.solvers import ranks
 from kansci.solvers.growth import escapes, grow, is_far
 from kansci.solvers.method import Settings
 from kansci.solvers.normal import Linearization, Pinned, Solve
@@ -84,7 +85,7 @@ class LevenbergMarquardt:
             solve = local.damped(self.damping)
             change = None if solve is None else direction(system, at, local, solve)
             if change is not None:
-                if -(change @ local.gradient) < SMALLEST_GAIN * abs(at.loss):
+                if ranks.agree(bool(-(change @ local.gradient) < SMALLEST_GAIN * abs(at.loss))):
                     break
                 trial = system.evaluate(self._clip(at.vector + change))
                 if math.isfinite(trial.loss) and not is_far(system, trial):
@@ -129,7 +130,7 @@ def _bent_step(system: System, current: Evaluation, local: Linearization, solve:
     bend = (2 / PROBE) * ((probe.flat - current.flat) / PROBE - local.apply(velocity))
     acceleration = -solve(local.adjoint(bend))
     gentle = _length(acceleration, local) <= BEND / 2 * _length(velocity, local)
-    return velocity + acceleration / 2 if gentle else None
+    return velocity + acceleration / 2 if ranks.agree(gentle) else None
 
 
 def _length(step: Tensor, local: Linearization) -> float:

@@ -77,9 +77,10 @@ def pointwise(term: Residual, outputs: Float[Tensor, "n r"]) -> Float[Tensor, "n
 
 
 def weights(term: Residual) -> Float[Tensor, "n"]:
-    """The weight of each point, divided by the number of points."""
+    """The weight of each point, divided by the number of points of all ranks."""
     place = term.point_sets[0].device
-    return (torch.as_tensor(term.weight, dtype=torch.float64, device=place) / term.size).expand(term.size)
+    weight = torch.as_tensor(term.weight, dtype=torch.float64, device=place)
+    return (weight * term.share / term.size).expand(term.size)
 
 
 def _measure_loss(term: Residual, outputs: Tensor, weight: Tensor) -> Measure:

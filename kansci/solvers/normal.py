@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kansci.errors import ConfigError
+from kansci.solvers import ranks
 from kansci.solvers.system import Block, Evaluation, System, WrittenBlock
 
 LEAST_PANEL = 32
@@ -27,7 +28,8 @@ class Pinned(NamedTuple):
 class Linearization:
     """The Jacobian J of weighted residuals r at one point, as factors, kept where memory allows, else recomputed.
 
-    Penalty and prior add their gradient to J^T r, and their curvature to J^T J.
+    Penalty and prior add their gradient to J^T r, and their curvature to J^T J. Of several ranks each keeps its own
+    rows of J, and all have the same J^T J and J^T r.
 
     Steps are damped: (J^T J + damping D) step = -J^T r, with D = diag(J^T J) + floor max diag(J^T J). The floor
     is the damping itself within LEAST_FLOOR and MOST_FLOOR: early steps are short in all directions (Levenberg),
@@ -53,6 +55,8 @@ class Linearization:
         self.gradient = torch.zeros_like(at.vector)
         for block in self._blocks:
             self._add(block)
+        ranks.total(self.gradient)
+        ranks.total(self._diagonal if self._gram is None else self._gram)
         self.gradient += system.regularizer_gradient(at.vector)
         self._curvatures = system.curvatures(at)
         for own in self._curvatures:
@@ -101,7 +105,9 @@ class Linearization:
         matrix = self._gram.clone()
         matrix.diagonal().add_(added)
         factor, info = torch.linalg.cholesky_ex(matrix)
-        return None if info else lambda right: torch.cholesky_solve((right * ~self._held)[:, None], factor)[:, 0]
+        if ranks.agree(int(info)):
+            return None
+        return lambda right: ranks.agree(torch.cholesky_solve((right * ~self._held)[:, None], factor)[:, 0])
 
     def _scale(self, floor: float) -> Tensor:
         return self._diagonal + floor * self._diagonal.max()
@@ -110,9 +116,10 @@ class Linearization:
         free = ~self._held
 
         def product(vector: Tensor) -> Tensor:
-            total = added * vector
+            total = torch.zeros_like(vector)
             for block in self._blocks:
                 total += block.adjoint(block.apply(vector)) * free
+            total = ranks.total(total) + added * vector
             for own in self._curvatures:
                 total += own.times(vector) * free
             return total
@@ -120,20 +127,20 @@ class Linearization:
         return conjugate_gradients(product, right * free, self._diagonal + added)
 
     def apply(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "rows"]:
-        """J v, in the order of `Evaluation.flat`."""
+        """J v for the rows of this rank, in the order of `Evaluation.flat`."""
         found = [vector.new_zeros(shape) for shape in self._shapes]
         for block in self._blocks:
             found[block.term][:, block.part] = block.apply(vector)
         return torch.cat([rows.flatten() for rows in found])
 
     def adjoint(self, flat: Float[Tensor, "rows"]) -> Float[Tensor, "p"]:
-        """J^T w."""
+        """J^T w, from the rows w of each rank."""
         sizes = [rows * points for rows, points in self._shapes]
         terms = [own.view(shape) for own, shape in zip(flat.split(sizes), self._shapes, strict=True)]
         total = torch.zeros_like(self.gradient)
         for block in self._blocks:
             total += block.adjoint(terms[block.term][:, block.part])
-        return total
+        return ranks.total(total)
 
 
 class _Kept:
@@ -164,7 +171,7 @@ def conjugate_gradients(product: Solve, right: Float[Tensor, "p"], diagonal: Flo
     """
     solution, residual = torch.zeros_like(right), right.clone()
     direction = residual / diagonal
-    energy = first = residual @ direction
+    energy = first = ranks.agree(residual @ direction)
     for _ in range(ITERATIONS):
         if energy <= PRECISION**2 * first:
             break
@@ -173,7 +180,7 @@ def conjugate_gradients(product: Solve, right: Float[Tensor, "p"], diagonal: Flo
         solution += length * direction
         residual -= length * image
         scaled = residual / diagonal
-        energy, before = residual @ scaled, energy
+        energy, before = ranks.agree(residual @ scaled), energy
         direction = scaled + (energy / before) * direction
     return solution
 

@@ -139,11 +139,16 @@ def roughness(splines: SplineEdges) -> Float[Tensor, "subnode in"]:
     return coef.diff(n=2, dim=2).square().mean(2)
 
 
-def sample(points: Float[Tensor, "n d"]) -> Float[Tensor, "samples d"]:
-    """At most SAMPLES of the points, evenly spread over their numbers."""
-    if len(points) <= SAMPLES:
+def sample(points: Float[Tensor, "n d"], before: int = 0, size: int | None = None) -> Float[Tensor, "samples d"]:
+    """At most SAMPLES of the points, evenly spread over their numbers.
+
+    Of points that are some of `size`, which come after so many `before`, those among the samples of all.
+    """
+    size = len(points) if size is None else size
+    if size <= SAMPLES:
         return points
-    return points[torch.arange(SAMPLES, device=points.device) * len(points) // SAMPLES]
+    numbers = torch.arange(SAMPLES, device=points.device) * size // SAMPLES - before
+    return points[numbers[(numbers >= 0) & (numbers < len(points))]]
 
 
 @dataclass

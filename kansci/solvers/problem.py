@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kansci.errors import ConfigError, DomainError, RowDependenceError, ShapeError
+from kansci.errors import ConfigError, DataError, DomainError, RowDependenceError, ShapeError
 from kansci.nn.arguments import row_parts
 from kansci.nn.networks import Network
+from kansci.solvers import ranks
 from kansci.solvers.residual import Residual
 from kansci.solvers.system import Evaluation, System, gradients, watched
 
@@ -54,17 +55,18 @@ class Problem:
 
         Raises:
             ConfigError: nothing to solve, or things of the wrong kind.
+            DataError: a term without points on any rank.
             DomainError: points outside the domain of a model.
             ShapeError: points with the wrong number of coordinates.
         """
         models = dict(model) if isinstance(model, Mapping) else {"": model}
-        terms = (residuals,) if isinstance(residuals, Residual) else tuple(residuals)
+        terms = (residuals,) if isinstance(residuals, Residual) else tuple(residuals or ())
         if not terms or not all(isinstance(term, Residual) for term in terms):
             raise ConfigError(f"expected one Residual or a list of them, got {residuals!r}")
         for name, each in models.items():
             if not isinstance(each, nn.Module):
                 raise ConfigError(f"expected a torch module as model {name!r}, got {type(each).__name__}")
-        terms = tuple(_in_double(term) for term in terms)
+        terms = shared(tuple(_in_double(term) for term in terms))
         for each in models.values():
             if isinstance(each, Network):
                 for term in terms:
@@ -106,6 +108,23 @@ def _in_double(term: Residual) -> Residual:
     """The same term with its floating point tensors in float64."""
     changes = {name: _to_double(getattr(term, name)) for name in ("points", "targets", "weight", "noise")}
     return replace(term, **changes)
+
+
+def shared(terms: tuple[Residual, ...]) -> tuple[Residual, ...]:
+    """The terms, which are told what part of their points this rank has.
+
+    Raises:
+        ConfigError: other terms than on the other ranks.
+        DataError: a term without points on any rank.
+    """
+    if ranks.are_many():
+        ranks.check_same(terms=[[term.name, term.needs, len(term.point_sets)] for term in terms])
+        for term in terms:
+            size = ranks.count(term.size)
+            if not size:
+                raise DataError(f"residual {term.name!r}: expected points on one of the ranks, got none")
+            object.__setattr__(term, "share", term.size / size)
+    return terms
 
 
 def _to_double(value: Any) -> Any:

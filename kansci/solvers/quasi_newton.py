@@ -25,6 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kansci.sealed import Group
+from kansci.solvers import ranks
 from kansci.solvers.growth import escapes, grow, is_far
 from kansci.solvers.line_search import Place, strong_wolfe
 from kansci.solvers.system import Evaluation, System
@@ -193,14 +194,14 @@ def descend(evaluate: Callable[[Tensor], Point], at: Point, inverse: Inverse, fi
         inverse: H.
         first: length of the first trial.
     """
-    direction = -inverse.times(at.gradient)
-    slope = float(direction @ at.gradient)
+    direction = ranks.agree(-inverse.times(at.gradient))
+    slope = ranks.agree(float(direction @ at.gradient))
     if not slope < 0:
         return None
 
     def along(length: float) -> Place:
         point = evaluate(at.vector + length * direction)
-        return Place(length, point.value, float(point.gradient @ direction), point)
+        return Place(length, point.value, ranks.agree(float(point.gradient @ direction)), point)
 
     place = strong_wolfe(along, Place(0.0, at.value, slope, at), first)
     if place is None:
@@ -214,7 +215,7 @@ def descend(evaluate: Callable[[Tensor], Point], at: Point, inverse: Inverse, fi
 
 def along_gradient(at: Point) -> float:
     """Length of the first trial where nothing is known but the gradient: a step of length one at most."""
-    return min(1.0, 1 / float(at.gradient.norm()))
+    return min(1.0, 1 / ranks.agree(float(at.gradient.norm())))
 
 
 def minimize(

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from kansci.errors import ConfigError, DataError, DtypeError, ShapeError
 from kansci.jets import check_needs
 from kansci.nn.arguments import check_finite
+from kansci.solvers import ranks
 
 Points = Tensor | tuple[Tensor, ...]
 
@@ -36,11 +37,12 @@ class Residual:
         name: what the history calls the term.
         loss: what takes the place of the sum of squares: `loss(values[, targets])` of the values (n, r) that the
             function returns gives (n,), one number for each point, convex in the values.
+        share: of the points of the term that this process has, where a solve is distributed; set by the solver.
 
     Raises:
         ShapeError: points or targets are no such tensors, or their lengths differ.
         DtypeError: points are not floating point numbers.
-        DataError: there are no points, or points or targets are not finite.
+        DataError: there are no points (which one of several ranks may have), or points or targets are not finite.
         ConfigError: `needs` is not a level, or weight or noise is negative or not finite.
 
     Example:
@@ -58,6 +60,7 @@ class Residual:
     noise: float | Tensor | None = None
     name: str | None = None
     loss: Callable[..., Tensor] | None = None
+    share: float = field(default=1.0, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse points, targets or weights that do not fit together or are not finite."""
@@ -68,7 +71,7 @@ class Residual:
                 raise ShapeError(
                     f"{self._label}: expected targets of shape (n, ...) or a tuple of them, got {_describe(targets)}"
                 )
-            check_finite(targets, f"{self._label}: targets")
+            self._check_finite(targets, "targets")
         self._check_scale("weight", self.weight)
         if self.noise is not None:
             self._check_scale("noise", self.noise)
@@ -87,7 +90,11 @@ class Residual:
                 )
             if not points.is_floating_point():
                 raise DtypeError(f"{self._label}: expected points of a float dtype, got {points.dtype}")
-            check_finite(points, f"{self._label}: points")
+            self._check_finite(points, "points")
+
+    def _check_finite(self, values: Tensor, label: str) -> None:
+        if len(values) or not ranks.exist():
+            check_finite(values, f"{self._label}: {label}")
 
     def _check_scale(self, name: str, value: Any) -> None:
         known = isinstance(value, float | int | Tensor) and torch.as_tensor(value).ndim < 2

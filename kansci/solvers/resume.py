@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from kansci import checkpoint, sealed
 from kansci.errors import CheckpointError, ConfigError
 from kansci.sealed import Group
+from kansci.solvers import ranks
 from kansci.solvers.residual import Residual
 from kansci.solvers.solution import History, Step
 from kansci.solvers.system import Evaluation, System
@@ -75,7 +76,7 @@ def read(path: str | os.PathLike[str], fingerprint: str) -> Group | None:
     Raises:
         CheckpointError: a damaged file, one that `kansci.save` wrote, or one of another problem.
     """
-    if not Path(path).exists():
+    if not ranks.agree(Path(path).exists()):
         return None
     for part in sealed.leftovers(path):
         part.unlink(missing_ok=True)
@@ -122,15 +123,20 @@ def unpack_evaluation(system: System, group: Group) -> Evaluation:
     return system.evaluate(group.tensors["vector"])
 
 
-def pack_terms(terms: Sequence[Residual]) -> Group:
-    """Points, targets, weights and noise of the terms."""
-    groups = {str(number): Group(tensors=dict(_tensors(term))) for number, term in enumerate(terms)}
-    return Group(groups=groups)
+def pack_terms(terms: Sequence[Residual]) -> dict[str, Group]:
+    """Points, targets, weights and noise of the terms, a group for each rank."""
+    own = {f"{number}.{name}": tensor for number, term in enumerate(terms) for name, tensor in _tensors(term)}
+    return {f"terms{rank}": Group(tensors=each) for rank, each in enumerate(ranks.collect_tensors(own))}
 
 
-def unpack_terms(group: Group, terms: Sequence[Residual]) -> tuple[Residual, ...]:
-    """The same terms with the points that were kept."""
-    return tuple(_with_tensors(term, group.groups[str(number)].tensors) for number, term in enumerate(terms))
+def unpack_terms(groups: dict[str, Group], terms: Sequence[Residual]) -> tuple[Residual, ...]:
+    """The same terms with the points that were kept for this rank."""
+    tensors = groups[f"terms{ranks.rank()}"].tensors
+    return tuple(_with_tensors(term, _under(f"{number}.", tensors)) for number, term in enumerate(terms))
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): own for name, own in tensors.items() if name.startswith(prefix)}
 
 
 def _tensors(term: Residual) -> Iterator[tuple[str, Tensor]]:
@@ -146,7 +152,7 @@ def _with_tensors(term: Residual, tensors: dict[str, Tensor]) -> Residual:
     def value(name: str) -> Any:
         if name in tensors:
             return tensors[name] if tensors[name].ndim else tensors[name].item()
-        several = [key for key in tensors if key.startswith(f"{name}.")]
+        several = _under(f"{name}.", tensors)
         return tuple(tensors[f"{name}.{number}"] for number in range(len(several))) if several else None
 
     return dataclasses.replace(term, **{name: value(name) for name in FIELDS})

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from kansci.errors import ConfigError
 from kansci.nn.networks import SplineNetwork
 from kansci.sealed import Group
-from kansci.solvers import resume
+from kansci.solvers import ranks, resume
 from kansci.solvers.error import estimate_error
 from kansci.solvers.hidden import Reach, follow
 from kansci.solvers.interrupt import Interrupt
@@ -23,7 +23,7 @@ from kansci.solvers.method import Method
 from kansci.solvers.normal import Linearization
 from kansci.solvers.penalty import Penalty
 from kansci.solvers.prior import Information
-from kansci.solvers.problem import Problem, check_rows
+from kansci.solvers.problem import Problem, check_rows, shared
 from kansci.solvers.residual import Residual
 from kansci.solvers.resume import Checkpoint
 from kansci.solvers.settle import settle
@@ -196,13 +196,13 @@ class Run:
         if not math.isfinite(stand.at.loss):
             stand.status = "diverged"
         label = f"stage {stand.stage + 1} of {len(self.stages)}"
-        hidden = None if self.progress else True
+        hidden = None if self.progress and ranks.rank() == 0 else True
         with tqdm(total=self.steps, initial=stand.done, disable=hidden, desc=label, leave=False) as bar:
             stand.system.tick = self._ticker(bar, interrupt)
             while stand.status is None:
                 stand.system.place(stand.at)
                 found = self.method.step(stand.system, stand.at) if stand.done < self.steps else "max_steps"
-                stand.status = found if isinstance(found, str) else self._accept(stand, found, interrupt)
+                stand.status = ranks.agree(found if isinstance(found, str) else self._accept(stand, found, interrupt))
                 self._keep(stand)
                 bar.set_postfix_str(f"loss {stand.at.loss:.2e}", refresh=False)
                 bar.update(stand.done - bar.n)
@@ -260,7 +260,7 @@ class Run:
         return Step(
             step=len(stand.history) + 1,
             stage=stand.stage,
-            seconds=self.clock.seconds(),
+            seconds=ranks.agree(self.clock.seconds()),
             loss=stand.at.loss,
             terms=terms,
             damping=self.method.damping,
@@ -269,12 +269,12 @@ class Run:
 
     def _is_told_to_stop(self, stand: Stand) -> bool:
         """Ask the callback, which may also have other points for the terms."""
-        if self.callback is None:
-            return False
-        step = replace(stand.history[-1], source=lambda: self._now(stand))
-        answer = self.callback(step)
-        if not isinstance(answer, list | tuple):
-            return bool(answer)
+        answer = None
+        if self.callback is not None:
+            step = replace(stand.history[-1], source=lambda: self._now(stand))
+            answer = self.callback(step)
+        if not ranks.agree(isinstance(answer, list | tuple)):
+            return ranks.agree(bool(answer))
         terms = Problem.read(self._models(stand), answer, self.problem.scalars).terms
         self._enter(stand, self._replace_terms(stand.system, stand.at, terms, "the callback"))
         return False
@@ -289,10 +289,11 @@ class Run:
         if self.checkpoint is None:
             return
         seconds = self.clock.seconds()
-        if stand.status is not None or self.checkpoint.is_due(stand.done, seconds - self._kept):
+        if ranks.agree(stand.status is not None or self.checkpoint.is_due(stand.done, seconds - self._kept)):
             state = self._pack(stand)
             stand.system.place(stand.best)
-            resume.write(self.checkpoint.path, self.fingerprint, self._lone(self._models(stand)), state)
+            if ranks.rank() == 0:
+                resume.write(self.checkpoint.path, self.fingerprint, self._lone(self._models(stand)), state)
             self._kept = seconds
 
     def _pack(self, stand: Stand) -> Group:
@@ -305,7 +306,7 @@ class Run:
         if stand.best is not stand.at:
             groups["best"] = resume.pack_evaluation(stand.system, stand.best)
         if stand.system.terms is not self.problem.terms:
-            groups["terms"] = resume.pack_terms(stand.system.terms)
+            groups |= resume.pack_terms(stand.system.terms)
         return Group({**about, "seconds": self.clock.seconds()}, groups=groups)
 
     def _unpack(self, state: Group) -> Stand:
@@ -314,8 +315,8 @@ class Run:
         self.clock.set_back(about["seconds"])
         self.method.unpack(groups["method"])
         terms = self.problem.terms
-        if "terms" in groups:
-            terms = resume.unpack_terms(groups["terms"], terms)
+        if "terms0" in groups:
+            terms = shared(resume.unpack_terms(groups, terms))
         models = {}
         for number, (name, model) in enumerate(self.problem.models.items()):
             first, kept = Unknowns(model), groups["at"].groups[str(number)]
@@ -368,7 +369,7 @@ class Evidence:
         """
         system = replace(self.system, penalty=None)
         local = Linearization(system, system.evaluate(self.vector), memory)
-        count = sum(term.size for term in system.terms)
+        count = ranks.count(sum(term.size for term in system.terms))
         return Information(self.vector, local.gradient, local.matrix).scaled(count)
 
 

@@ -23,6 +23,7 @@ from torch.nn.functional import max_pool1d
 
 from kansci.nn.edges import SplineEdges
 from kansci.nn.networks import SplineNetwork
+from kansci.solvers import ranks
 from kansci.solvers.system import Evaluation, System
 from kansci.solvers.unknowns import Unknowns
 
@@ -83,13 +84,14 @@ def _nodes(model: SplineNetwork, number: int, points: Tensor) -> Tensor:
 def triangular_factor(edges: SplineEdges, parts: Iterable[Tensor]) -> Float[Tensor, "in rows coef"]:
     """R for each source, with |R c|^2 the mean square of a spline of coefficients c over its activations (in, n).
 
-    The activations come in parts, as many at a time as shall be factorized together.
+    The activations come in parts, as many at a time as shall be factorized together. Of several ranks, the triangles
+    stand one upon the other.
     """
     triangle, n = edges.knots.new_zeros(edges.config.n_in, 0, edges.config.n_coef), 0
     for part in parts:
         triangle = torch.linalg.qr(torch.cat([triangle, edges.splines_at(part).transpose(1, 2)], 1), mode="r").R
         n += part.shape[1]
-    return triangle / n**0.5
+    return ranks.gather(triangle / ranks.count(n) ** 0.5, 1)
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from kansci.errors import ConfigError
 from kansci.nn.networks import SplineNetwork
+from kansci.solvers import ranks
 from kansci.solvers.first_order import adam, cosine, sgd
 from kansci.solvers.least_squares import LevenbergMarquardt
 from kansci.solvers.method import Method, Settings
@@ -43,6 +44,7 @@ QUASI_NEWTON = ("bfgs", "ssbfgs", "ssbroyden", "lbfgs")
 FIRST_ORDER = ("adam", "sgd")
 
 
+@ranks.together()
 def solve(
     model: Any,
     residuals: Residual | Sequence[Residual],
@@ -129,6 +131,23 @@ def solve(
     if method not in METHODS:
         raise ConfigError(f"expected method to be one of {', '.join(METHODS)}, got {method!r}")
     problem = Problem.read(model, residuals, parameters)
+    ranks.check_same(
+        model=problem.models,
+        method=method,
+        steps=steps,
+        tolerance=tolerance,
+        grids=grids,
+        parameters=problem.scalars,
+        penalty=penalty,
+        checkpoint=checkpoint is not None,
+        memory=memory,
+        seed=seed,
+        fresh=bool(fresh),
+        resample=resample is not None,
+        validation=bool(validation),
+        patience=patience,
+        batch_size=batch_size,
+    )
     if method in QUASI_NEWTON and any(map(math.isfinite, chain(*map(Tensor.tolist, problem.bounds)))):
         raise ConfigError(f'expected method="lm" or "adam" for parameters with bounds, got {method!r}')
     if method not in FIRST_ORDER and (batch_size is not None or rate is not None):
@@ -165,7 +184,8 @@ def solve(
 
 def _fingerprint(problem: Problem, *settings: Any) -> str:
     scalars = {name: asdict(value) for name, value in problem.scalars.items()}
-    return fingerprint(problem.models, problem.terms, {"settings": settings, "scalars": scalars})
+    own = fingerprint(problem.models, problem.terms, {"settings": settings, "scalars": scalars})
+    return "".join(ranks.collect(own))
 
 
 def _stages(models: dict[str, nn.Module], grids: Sequence[int] | None) -> list[int | None]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, chain
 from typing import NamedTuple, Protocol, cast, runtime_checkable
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import jvp
 
 from kansci.jets import Jet, jet
+from kansci.solvers import ranks
 from kansci.solvers.hidden import Reach, jet_and_reach
 from kansci.solvers.jacobian import Factor, factorize
 from kansci.solvers.losses import measure, term_loss
@@ -52,6 +53,9 @@ class Evaluation(NamedTuple):
 class System:
     """Terms, models and free scalars; the vector holds the unknowns of each model in turn, then the scalars.
 
+    Where several ranks solve together each has its own points of the terms; losses, reach and derivatives of losses
+    are those of all points, rows and jets are of its own.
+
     Attributes:
         terms: the residual terms.
         models: unknowns by name of the model.
@@ -71,6 +75,7 @@ class System:
     prior: Information | None = None
     chunk: int = 4096
     tick: Callable[[int], bool] = lambda points: False
+    _sampled: tuple[Sequence[Residual], Tensor] | None = field(default=None, init=False, repr=False)
 
     @property
     def is_least_squares(self) -> bool:
@@ -105,19 +110,23 @@ class System:
 
     def read(self, scalars: Float[Tensor, "s"]) -> Float[Tensor, "p"]:
         """The vector of the models as they are and of the given scalars."""
+        for unknowns in self.models.values():
+            ranks.align(unknowns.model)
         return torch.cat([*(unknowns.read() for unknowns in self.models.values()), scalars])
 
     @torch.no_grad()
     def evaluate(self, vector: Float[Tensor, "p"]) -> Evaluation:
         """Weighted residuals at a vector."""
+        vector = ranks.agree(vector)
         self.write(vector)
         reach: dict[str, Reach] = {}
         jets = [[self._jets(points, term.needs, reach) for points in term.point_sets] for term in self.terms]
         pairs = zip(self.terms, jets, strict=True)
         found = [measure(term, self.outputs(term, own, self.parameters(vector))) for term, own in pairs]
-        losses = [float(own.total) for own in found]
+        losses = ranks.total(torch.stack([own.total for own in found])).tolist()
         losses += map(float, self._regularize().values())
         models = {name: unknowns.model for name, unknowns in self.models.items()}
+        reach = {name: own.everywhere() for name, own in reach.items()}
         return Evaluation(vector, models, [own.rows for own in found], jets, reach, losses, sum(losses))
 
     def _jets(self, points: Tensor, needs: str, reach: dict[str, Reach]) -> dict[str, Jet]:
@@ -149,8 +158,12 @@ class System:
 
     @property
     def _samples(self) -> Tensor:
-        """Some of the points of all terms, where edges are looked at."""
-        return sample(torch.cat([sample(points) for term in self.terms for points in term.point_sets]))
+        """Some of the points of all terms on all ranks, where edges are looked at."""
+        if self._sampled is None or self._sampled[0] is not self.terms:
+            sets = [points for term in self.terms for points in term.point_sets]
+            parts = [ranks.gather(sample(points, *ranks.place(len(points)))) for points in sets]
+            self._sampled = self.terms, sample(torch.cat(parts))
+        return self._sampled[1]
 
     def regularizer_gradient(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "p"]:
         """Half the gradient of penalty and prior at a vector that has been written."""
@@ -193,7 +206,7 @@ class System:
             for points, each in zip(term.point_sets, adjoints, strict=True):
                 for name, adjoint in each.items():
                     totals[name] += self._pull(name, points, term.needs, adjoint)
-        return torch.cat([*totals.values(), scalars]) + self.regularizer_gradient(at.vector)
+        return ranks.total(torch.cat([*totals.values(), scalars])) + self.regularizer_gradient(at.vector)
 
     def slope(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "p"]:
         """The gradient of the loss in one pass over all points at once."""
@@ -209,9 +222,9 @@ class System:
                     for points in term.point_sets
                 ]
                 losses.append(term_loss(term, self.outputs(term, jets, parameters)))
-            losses += self._regularize().values()
+            losses += (own / ranks.number() for own in self._regularize().values())
             *found, own = gradients(torch.stack(losses).sum(), [*tensors, scalars])
-        return self._collect(found, own)
+        return ranks.total(self._collect(found, own))
 
     def _slopes(
         self, term: Residual, jets: list[dict[str, Jet]], vector: Tensor

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from kansci.solvers import ranks
+from kansci.solvers.losses import weights
 from kansci.solvers.normal import add_gram
 from kansci.solvers.residual import Residual
 from kansci.solvers.system import Evaluation, System
@@ -31,7 +33,7 @@ def standard_errors(system: System, at: Evaluation) -> list[float]:
     rows = vectors[-len(system.scalars) :]
     variance = (rows[:, kept].square() / values[kept]).sum(1)
     if not _is_measured(system):
-        freedom = sum(own.numel() for own in at.rows) - int(kept.sum())
+        freedom = ranks.count(sum(own.numel() for own in at.rows)) - int(kept.sum())
         variance *= at.loss / max(freedom, 1)
     hidden = rows[:, ~kept].square().sum(1) > VISIBLE
     errors = torch.where(hidden, torch.inf, variance.sqrt() / units[-len(system.scalars) :])
@@ -46,17 +48,20 @@ def _information(system: System, at: Evaluation) -> Float[Tensor, "p p"]:
     for block in system.jacobian(at):
         for component in range(len(block.rows)):
             add_gram(total, block.dense(component) / scales[block.term][block.part])
+    total = ranks.total(total)
     return total.tril() + total.tril(-1).T
 
 
 def _scale(term: Residual, rows: Float[Tensor, "r n"], measured: bool) -> Float[Tensor, "n"]:
     """The weighted standard deviation of each row of a term."""
     if term.noise is not None:
-        weight = torch.as_tensor(term.weight, dtype=torch.float64) / term.size
-        scale = weight.sqrt() * torch.as_tensor(term.noise, dtype=torch.float64)
+        scale = weights(term).sqrt() * torch.as_tensor(term.noise, dtype=torch.float64, device=rows.device)
+    elif measured:
+        square = ranks.total(rows.square().sum()) / ranks.count(rows.numel())
+        scale = square.sqrt().clamp(min=1e-150)
     else:
-        scale = rows.square().mean().sqrt().clamp(min=1e-150) if measured else torch.ones((), dtype=torch.float64)
-    return scale.to(rows.device).expand(term.size)
+        scale = rows.new_ones(())
+    return scale.expand(term.size)
 
 
 def _is_measured(system: System) -> bool:
