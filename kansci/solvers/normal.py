@@ -97,6 +97,19 @@ class Linearization:
             raise ConfigError(f"expected memory for a matrix of {len(self.gradient)} unknowns squared, got less")
         return self._gram.tril() + self._gram.tril(-1).T
 
+    def inverse(self, damping: float) -> Float[Tensor, "p p"] | None:
+        """(J^T J + damping D)^-1 with the largest floor, or None where it is too large or not to be had."""
+        if self._gram is None:
+            return None
+        matrix = self._gram.clone()
+        matrix.diagonal().add_(damping * self._scale(MOST_FLOOR))
+        factor, info = torch.linalg.cholesky_ex(matrix)
+        return None if info else torch.cholesky_inverse(factor)
+
+    def diagonal_inverse(self, damping: float) -> Float[Tensor, "p"]:
+        """The inverse of diag(J^T J), damped in the same way."""
+        return 1 / (self._diagonal + damping * self._scale(MOST_FLOOR))
+
     def damped(self, damping: float) -> Solve | None:
         """x -> (J^T J + damping D)^-1 x, or None if the matrix is not positive definite to rounding."""
         added = damping * self._scale(min(max(damping, LEAST_FLOOR), MOST_FLOOR))

@@ -8,6 +8,9 @@ H approximates the inverse of the Hessian B. After a step s along which the grad
 with tau = phi = 1 for BFGS. Self-scaling shrinks H where it is too large along the step, and Broyden's parameter may
 leave the convex class between BFGS and DFP.
 
+Under `solve`, H begins as the damped inverse of the Gauss-Newton matrix 2 J^T J, or of its diagonal where memory is
+limited: splines are much too badly conditioned for a multiple of the identity.
+
 References:
     Al-Baali, Khalfan, Wide interval for efficient self-scaling quasi-Newton algorithms, Optimization Methods and
     Software 20 (2005) 679.
@@ -28,9 +31,12 @@ from kansci.sealed import Group
 from kansci.solvers import ranks
 from kansci.solvers.growth import escapes, grow, is_far
 from kansci.solvers.line_search import Place, strong_wolfe
+from kansci.solvers.method import Settings
+from kansci.solvers.normal import Linearization
 from kansci.solvers.system import Evaluation, System
 
-MEMORY = 20
+MEMORY = 50
+START_DAMPING, LIMITED_DAMPING = 1e-6, 1e-3
 LEAST_CURVATURE = 1e-12
 
 
@@ -53,6 +59,15 @@ class Point(NamedTuple):
 @runtime_checkable
 class Inverse(Protocol):
     """An approximate inverse of the Hessian."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is more than the identity."""
+        ...
+
+    def begin(self, local: Linearization) -> None:
+        """Start from a linearization of least squares, where that is possible."""
+        ...
 
     def times(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "p"]:
         """H v."""
@@ -119,6 +134,16 @@ class DenseInverse:
         self.rule = rule
         self.matrix: Tensor | None = None
 
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a matrix."""
+        return self.matrix is not None
+
+    def begin(self, local: Linearization) -> None:
+        """Half the damped inverse of J^T J."""
+        found = local.inverse(START_DAMPING)
+        self.matrix = None if found is None else (found / 2).contiguous()
+
     def times(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "p"]:
         """H v."""
         return vector if self.matrix is None else self.matrix @ vector
@@ -132,6 +157,8 @@ class DenseInverse:
             energy = float(step @ step) / scale
         image = self.matrix @ change
         square = float(change @ image)
+        if not square > 0:  # rounding has made H indefinite: `descend` will see it
+            return
         tau, phi = self.rule(len(step), energy / product, square / product)
         v = math.sqrt(square) * (step / product - image / square)
         factors = torch.tensor([-1 / (square * tau), phi / tau, 1 / product], dtype=step.dtype, device=step.device)
@@ -153,6 +180,16 @@ class LimitedInverse:
     def __init__(self, memory: int = MEMORY) -> None:
         """Nothing is known."""
         self.pairs: deque[tuple[Tensor, Tensor, float]] = deque(maxlen=memory)
+        self.scale: Tensor | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a scale or a step."""
+        return self.scale is not None or bool(self.pairs)
+
+    def begin(self, local: Linearization) -> None:
+        """Half the damped inverse of the diagonal of J^T J, scaled to the last change of the gradient."""
+        self.scale = local.diagonal_inverse(LIMITED_DAMPING) / 2
 
     def times(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "p"]:
         """H v, by the recursion of Liu and Nocedal."""
@@ -160,9 +197,11 @@ class LimitedInverse:
         for step, change, product in reversed(self.pairs):
             shares.append(float(step @ found) / product)
             found -= shares[-1] * change
+        if self.scale is not None:
+            found *= self.scale
         if self.pairs:
             _, change, product = self.pairs[-1]
-            found *= product / (change @ change)
+            found *= product / (change @ (change if self.scale is None else self.scale * change))
         for (step, change, product), share in zip(self.pairs, reversed(shares), strict=True):
             found += (share - float(change @ found) / product) * step
         return found
@@ -172,15 +211,17 @@ class LimitedInverse:
         self.pairs.append((step, change, float(change @ step)))
 
     def pack(self) -> dict[str, Tensor]:
-        """Steps and changes in rows."""
+        """Steps and changes in rows, and the scale."""
+        kept = {} if self.scale is None else {"scale": self.scale}
         if not self.pairs:
-            return {}
+            return kept
         steps, changes, _ = zip(*self.pairs, strict=True)
-        return {"steps": torch.stack(steps), "changes": torch.stack(changes)}
+        return {**kept, "steps": torch.stack(steps), "changes": torch.stack(changes)}
 
     def unpack(self, tensors: dict[str, Tensor]) -> None:
-        """Take steps and changes back."""
+        """Take them back."""
         self.pairs.clear()
+        self.scale = tensors.get("scale")
         for step, change in zip(tensors.get("steps", ()), tensors.get("changes", ()), strict=True):
             self.update(step, change, 0.0)
 
@@ -251,9 +292,9 @@ class QuasiNewton:
     round = 100
     damping = 0.0
 
-    def __init__(self, new: Callable[[], Inverse]) -> None:
+    def __init__(self, settings: Settings, new: Callable[[], Inverse]) -> None:
         """Start with nothing learned; `new` makes an H."""
-        self._new = new
+        self._settings, self._new = settings, new
         self._forget()
 
     def begin(self, system: System) -> None:
@@ -276,7 +317,9 @@ class QuasiNewton:
         return found.payload
 
     def _descend(self, system: System, point: Point) -> Point | None:
-        first = 1.0 if self._has_learned else along_gradient(point)
+        if not self._has_learned:
+            self._inverse.begin(Linearization(system, point.payload, self._settings.memory))
+        first = 1.0 if self._inverse.is_known else along_gradient(point)
         return descend(lambda vector: _point(system, system.evaluate(vector)), point, self._inverse, first)
 
     def _forget(self) -> None:

@@ -33,10 +33,10 @@ from kansci.solvers.solution import Clock, Solution
 
 METHODS: dict[str, Callable[[Settings], Method]] = {
     "lm": LevenbergMarquardt,
-    "bfgs": lambda settings: QuasiNewton(lambda: DenseInverse(bfgs)),
-    "ssbfgs": lambda settings: QuasiNewton(lambda: DenseInverse(self_scaled_bfgs)),
-    "ssbroyden": lambda settings: QuasiNewton(lambda: DenseInverse(self_scaled_broyden)),
-    "lbfgs": lambda settings: QuasiNewton(LimitedInverse),
+    "bfgs": lambda settings: QuasiNewton(settings, lambda: DenseInverse(bfgs)),
+    "ssbfgs": lambda settings: QuasiNewton(settings, lambda: DenseInverse(self_scaled_bfgs)),
+    "ssbroyden": lambda settings: QuasiNewton(settings, lambda: DenseInverse(self_scaled_broyden)),
+    "lbfgs": lambda settings: QuasiNewton(settings, LimitedInverse),
     "adam": adam,
     "sgd": sgd,
 }

@@ -9,7 +9,7 @@ from problems.poisson.config import Config
 from problems.poisson.physics import Case, Fields
 
 ROWS_PER_PARAMETER = 2
-WORK, LEAST_STEPS = 100_000, 50
+WORK, LEAST_STEPS, CHEAPER = 100_000, 50, 15
 STAGES = ((4, 8, 16), (4, 8), (3, 6), (2, 4), (3,), (2,))
 
 
