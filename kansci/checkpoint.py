@@ -17,7 +17,7 @@ from torch import nn
 
 from kansci import sealed
 from kansci.config import ModelConfig
-from kansci.errors import CheckpointError, KansciError
+from kansci.errors import CheckpointError
 from kansci.nn.arguments import check_device
 from kansci.nn.features import AuxiliaryFeatures
 from kansci.nn.lan import LAN, Grid, LANConfig
@@ -120,15 +120,11 @@ def load(path: str | os.PathLike[str], *, device: torch.device | str | None = No
     """
     place = check_device(device, torch.float64)
     root, found = sealed.read(path, FORMAT_VERSION)
-    try:
+    problem = f"expected {path} to hold a model, got what cannot be built"
+    with sealed.refusing(problem, "update kansci or save the model anew"):
         for old in range(found, FORMAT_VERSION):
             root = MIGRATIONS[old](root)
         return unpack(root.groups["model"], place)
-    except (KansciError, LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        raise CheckpointError(
-            f"expected {path} to hold a model, got what cannot be built ({type(error).__name__}: {error}); "
-            "update kansci or save the model anew"
-        ) from error
 
 
 def pack(model: nn.Module | Mapping[str, nn.Module]) -> Group:
@@ -151,8 +147,9 @@ def unpack(group: Group, device: torch.device | None = None) -> Any:
         return {name: unpack(group.groups[name], device) for name in about["names"]}
     with torch.device("meta"):  # nothing is allocated until the shapes are known to be those of the file
         model = _build(about)
-    if not all(tensor.is_floating_point() for tensor in group.tensors.values()):
-        raise CheckpointError("expected tensors of floating point numbers, got others")
+    dtypes = {tensor.dtype for tensor in group.tensors.values()}
+    if dtypes not in ({torch.float64}, {torch.float32}):
+        raise CheckpointError(f"expected tensors of float64 or of float32, got {dtypes}")
     model.load_state_dict(group.tensors, assign=True)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in about["trained"])

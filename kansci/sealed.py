@@ -14,7 +14,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kansci.errors import CheckpointError
+from kansci.errors import CheckpointError, RankError
 
 MAGIC = b"\x89KANSCI\r\n\x1a\n"
 USER_BLOCK = 512
 _VERSION = slice(len(MAGIC), len(MAGIC) + 4)
 _DIGEST = slice(USER_BLOCK - 32, USER_BLOCK)
 _ABOUT = "about"
+FAULTS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 _DTYPES = {torch.float64: "f8", torch.float32: "f4", torch.int64: "i8", torch.uint8: "u1", torch.bool: "b1"}
 
 
@@ -84,14 +94,27 @@ def read(path: str | os.PathLike[str], newest: int) -> tuple[Group, int]:
     """
     content = _read_bytes(path)
     version = _unseal(path, content, newest)
+    with (
+        refusing(f"expected {path} to hold what kansci.save writes, got something else", "save it anew"),
+        h5py.File(io.BytesIO(content), "r") as file,
+    ):
+        _check_objects(file, len(content))
+        return _read_group(file), version
+
+
+@contextmanager
+def refusing(problem: str, advice: str) -> Iterator[None]:
+    """Whatever goes wrong within the block, but for what happens to other ranks, is the fault of a file.
+
+    Raises:
+        CheckpointError: the problem, what went wrong, and what to do.
+    """
     try:
-        with h5py.File(io.BytesIO(content), "r") as file:
-            _check_objects(file, len(content))
-            return _read_group(file), version
-    except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"expected {path} to hold what kansci.save writes, got something else ({error}); save it anew"
-        ) from error
+        yield
+    except RankError:
+        raise
+    except FAULTS as error:
+        raise CheckpointError(f"{problem} ({type(error).__name__}: {error}); {advice}") from error
 
 
 def leftovers(path: str | os.PathLike[str]) -> Iterator[Path]:

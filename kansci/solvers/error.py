@@ -31,11 +31,14 @@ from kansci.surgery.grid import refine
 
 RIDGES = 32
 RIDGE_GRID, RIDGE_DEGREE = 8, 5
+SMALLEST_DAMPING, LARGEST_DAMPING = 1e-14, 1e8
 EXTRA = "+"
 
 
 def estimate_error(system: System, at: Evaluation, terms: Sequence[Residual], memory: float) -> float | None:
     """Estimated relative L2 error of the outputs of all models, or None where no model can be enriched.
+
+    Infinite where that step does not exist, or the model is zero.
 
     Args:
         system: a solved system.
@@ -56,22 +59,26 @@ def estimate_error(system: System, at: Evaluation, terms: Sequence[Residual], me
     enriched = System([_combine(term, system.single) for term in terms], models, system.scalars, single=False)
     vector = enriched.read(scalars)
     step = _gauss_newton(enriched, enriched.evaluate(vector), memory)
+    if step is None:
+        return math.inf
     points = max((term.point_sets[0] for term in terms), key=lambda points: ranks.count(len(points)))
     values = System([_outputs(points, list(system.models))], models, system.scalars, single=False)
     there = values.evaluate(vector)
     change = there.vector.new_zeros(())
     for block in values.jacobian(there):
         change += block.apply(step).square().sum()
-    return math.sqrt(ranks.total(change)) / math.sqrt(ranks.total(there.flat.square().sum()))
+    changed, size = ranks.total(change), ranks.total(there.flat.square().sum())
+    return math.sqrt(changed / size) if size > 0 and math.isfinite(changed) else math.inf
 
 
-def _gauss_newton(system: System, at: Evaluation, memory: float) -> Tensor:
+def _gauss_newton(system: System, at: Evaluation, memory: float) -> Tensor | None:
+    """The least damped step that there is, or None where derivatives are not finite, or all of them vanish."""
     local = Linearization(system, at, memory)
-    damping, solve = 1e-14, None
-    while solve is None:
+    damping, solve = SMALLEST_DAMPING, None
+    while solve is None and damping < LARGEST_DAMPING:
         damping *= 10
         solve = local.damped(damping)
-    return -solve(local.gradient)
+    return None if solve is None else -solve(local.gradient)
 
 
 def _combine(term: Residual, single: bool) -> Residual:

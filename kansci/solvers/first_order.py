@@ -11,12 +11,14 @@ References:
 """
 
 import math
+import operator
 import sys
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
+from kansci.errors import CheckpointError
 from kansci.sealed import Group
 from kansci.solvers import ranks
 from kansci.solvers.growth import escapes, grow
@@ -26,6 +28,7 @@ from kansci.solvers.system import Evaluation, System
 ADAM_RATE, SGD_RATE = 1e-2, 1e-2
 MOMENTUM = 0.9
 EPOCHS = 1_000_003  # distance of the seeds of two solves
+MOST_EPOCHS = 2**32
 
 New = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
@@ -114,17 +117,39 @@ class FirstOrder:
 
     def pack(self) -> Group:
         """Number of the epoch and the memory of the optimizer."""
-        state = self._optimizer.state_dict()["state"].get(0, {})
-        tensors = {name: torch.as_tensor(value) for name, value in state.items() if value is not None}
-        return Group({"epoch": self._epoch, "first": self._first}, tensors)
+        return Group({"epoch": self._epoch, "first": self._first}, _tensors(self._optimizer))
 
-    def unpack(self, state: Group) -> None:
+    def unpack(self, state: Group, size: int) -> None:
         """The inverse of `pack`."""
         self._forget()
-        self._epoch, self._first = state.about["epoch"], state.about["first"]
+        self._epoch, self._first = operator.index(state.about["epoch"]), operator.index(state.about["first"])
+        if not 0 <= self._first <= self._epoch < MOST_EPOCHS:
+            raise CheckpointError(f"expected numbers of epochs, got {state.about}")
         if state.tensors:
+            _check_shapes(state.tensors, self._memory(size))
             groups = self._optimizer.state_dict()["param_groups"]
             self._optimizer.load_state_dict({"state": {0: state.tensors}, "param_groups": groups})
+
+    def _memory(self, size: int) -> dict[str, Tensor]:
+        """What the optimizer remembers of so many unknowns."""
+        vector = nn.Parameter(torch.zeros(size, dtype=torch.float64))
+        vector.grad = torch.zeros_like(vector)
+        optimizer = self._new([vector])
+        optimizer.step()
+        return _tensors(optimizer)
+
+
+def _tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The memory of an optimizer of one parameter."""
+    state = optimizer.state_dict()["state"].get(0, {})
+    return {name: torch.as_tensor(value) for name, value in state.items() if value is not None}
+
+
+def _check_shapes(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Refuse tensors of other names, shapes or dtypes."""
+    kinds, wanted = ({name: (own.shape, own.dtype) for name, own in each.items()} for each in (found, expected))
+    if kinds != wanted:
+        raise CheckpointError(f"expected the tensors {wanted}, got {kinds}")
 
 
 def _split(size: int, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:

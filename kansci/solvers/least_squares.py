@@ -15,6 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from kansci.errors import CheckpointError
 from kansci.sealed import Group
 from kansci.solvers import ranks
 from kansci.solvers.growth import escapes, grow, is_far
@@ -64,9 +65,12 @@ class LevenbergMarquardt:
         """The damping."""
         return Group({"damping": self.damping})
 
-    def unpack(self, state: Group) -> None:
+    def unpack(self, state: Group, size: int) -> None:
         """Take the damping back."""
-        self.damping = state.about["damping"]
+        damping = float(state.about["damping"])
+        if not SMALLEST_DAMPING <= damping < math.inf:
+            raise CheckpointError(f"expected a damping of at least {SMALLEST_DAMPING}, got {damping}")
+        self.damping = damping
 
     def _descend(self, system: System, at: Evaluation, local: Linearization) -> Evaluation | None:
         """Straight steps are tried where no bent one is lower: close to rounding, second differences are noise."""

@@ -53,6 +53,10 @@ class Method(Protocol):
         """What `unpack` needs to go on to the bit."""
         ...
 
-    def unpack(self, state: Group) -> None:
-        """The inverse of `pack`."""
+    def unpack(self, state: Group, size: int) -> None:
+        """The inverse of `pack` for so many unknowns.
+
+        Raises:
+            CheckpointError: what no `pack` returns.
+        """
         ...

@@ -27,6 +27,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from kansci.errors import CheckpointError
 from kansci.sealed import Group
 from kansci.solvers import ranks
 from kansci.solvers.growth import escapes, grow, is_far
@@ -81,8 +82,12 @@ class Inverse(Protocol):
         """What has been learned."""
         ...
 
-    def unpack(self, tensors: dict[str, Tensor]) -> None:
-        """The inverse of `pack`."""
+    def unpack(self, tensors: dict[str, Tensor], size: int) -> None:
+        """The inverse of `pack` for so many unknowns.
+
+        Raises:
+            CheckpointError: what no `pack` returns.
+        """
         ...
 
 
@@ -157,7 +162,8 @@ class DenseInverse:
             energy = float(step @ step) / scale
         image = self.matrix @ change
         square = float(change @ image)
-        if not square > 0:  # rounding has made H indefinite: `descend` will see it
+        if not square > 0:  # H is not positive any more, by rounding
+            self.matrix = None
             return
         tau, phi = self.rule(len(step), energy / product, square / product)
         v = math.sqrt(square) * (step / product - image / square)
@@ -169,9 +175,11 @@ class DenseInverse:
         """The matrix, where there is one."""
         return {} if self.matrix is None else {"matrix": self.matrix}
 
-    def unpack(self, tensors: dict[str, Tensor]) -> None:
+    def unpack(self, tensors: dict[str, Tensor], size: int) -> None:
         """Take the matrix back."""
         self.matrix = tensors.get("matrix")
+        if self.matrix is not None:
+            _check_shape(self.matrix, (size, size))
 
 
 class LimitedInverse:
@@ -218,12 +226,23 @@ class LimitedInverse:
         steps, changes, _ = zip(*self.pairs, strict=True)
         return {**kept, "steps": torch.stack(steps), "changes": torch.stack(changes)}
 
-    def unpack(self, tensors: dict[str, Tensor]) -> None:
+    def unpack(self, tensors: dict[str, Tensor], size: int) -> None:
         """Take them back."""
         self.pairs.clear()
         self.scale = tensors.get("scale")
+        if self.scale is not None:
+            _check_shape(self.scale, (size,))
         for step, change in zip(tensors.get("steps", ()), tensors.get("changes", ()), strict=True):
+            _check_shape(step, (size,))
+            _check_shape(change, (size,))
             self.update(step, change, 0.0)
+            if not self.pairs[-1][2] > 0:
+                raise CheckpointError("expected steps along which the gradient grows, got another")
+
+
+def _check_shape(found: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(found.shape) != shape or found.dtype != torch.float64:
+        raise CheckpointError(f"expected a tensor {shape} of float64, got {tuple(found.shape)} of {found.dtype}")
 
 
 def descend(evaluate: Callable[[Tensor], Point], at: Point, inverse: Inverse, first: float) -> Point | None:
@@ -330,11 +349,11 @@ class QuasiNewton:
         """H."""
         return Group({"has_learned": self._has_learned}, self._inverse.pack())
 
-    def unpack(self, state: Group) -> None:
+    def unpack(self, state: Group, size: int) -> None:
         """Take H back."""
         self._forget()
-        self._has_learned = state.about["has_learned"]
-        self._inverse.unpack(state.tensors)
+        self._has_learned = bool(state.about["has_learned"])
+        self._inverse.unpack(state.tensors, size)
 
 
 def _point(system: System, at: Evaluation) -> Point:

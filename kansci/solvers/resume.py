@@ -11,8 +11,10 @@ References:
 import dataclasses
 import hashlib
 import json
+import operator
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +33,8 @@ from kansci.solvers.solution import History, Step
 from kansci.solvers.system import Evaluation, System
 
 FIELDS = ("points", "targets", "weight", "noise")
+COUNTS = ("stage", "done", "idle")
+NUMBERS = ("score", "losses", "status", *COUNTS)
 
 
 @dataclass(frozen=True)
@@ -83,12 +87,18 @@ def read(path: str | os.PathLike[str], fingerprint: str) -> Group | None:
     root, _ = sealed.read(path, checkpoint.FORMAT_VERSION)
     if "solve" not in root.groups:
         raise CheckpointError(f"expected {path} to be the checkpoint of a solve, got a model; choose another path")
-    if root.about["problem"] != fingerprint:
+    if root.about.get("problem") != fingerprint:
         raise CheckpointError(
             f"expected {path} to be the checkpoint of this problem, got that of another one: model, points, method or "
             "seed differ; choose another path or remove the file"
         )
     return root.groups["solve"]
+
+
+def refusing(path: str | os.PathLike[str]) -> AbstractContextManager[None]:
+    """Refuse a state that does not fit the problem, whatever its fingerprint says."""
+    problem = f"expected {path} to hold the state of this solve, got one from which it cannot go on"
+    return sealed.refusing(problem, "restore the residual functions as they were, or choose another path")
 
 
 def pack_model(model: nn.Module | dict[str, nn.Module]) -> Group:
@@ -158,6 +168,19 @@ def _with_tensors(term: Residual, tensors: dict[str, Tensor]) -> Residual:
     return dataclasses.replace(term, **{name: value(name) for name in FIELDS})
 
 
+def unpack_numbers(about: dict[str, Any], stages: int) -> dict[str, Any]:
+    """The numbers of where a solve stands.
+
+    Raises:
+        CheckpointError: numbers that no solve of so many stages has.
+    """
+    counts = {name: operator.index(about[name]) for name in COUNTS}
+    losses, status = [float(loss) for loss in about["losses"]], about["status"]
+    if min(counts.values()) < 0 or counts["stage"] >= stages or not losses or not isinstance(status, str | None):
+        raise CheckpointError(f"expected counts, losses and a status of {stages} stages, got {about}")
+    return {**counts, "losses": losses, "status": status, "score": float(about["score"])}
+
+
 def pack_history(steps: Sequence[Step]) -> Group:
     """The columns of the history."""
     history = History.of(steps)
@@ -167,10 +190,16 @@ def pack_history(steps: Sequence[Step]) -> Group:
     return Group({"terms": list(history.terms)}, tensors | ({"terms": terms} if len(steps) else {}))
 
 
-def unpack_history(group: Group) -> list[Step]:
-    """The inverse of `pack_history`."""
+def unpack_history(group: Group, names: Sequence[str]) -> list[Step]:
+    """The inverse of `pack_history` for terms of these names.
+
+    Raises:
+        CheckpointError: columns of other shapes or terms.
+    """
+    shapes = {name: tuple(tensor.shape[1:]) for name, tensor in group.tensors.items()}
+    if any(shape != ((len(names),) if name == "terms" else ()) for name, shape in shapes.items()):
+        raise CheckpointError(f"expected columns of numbers, and of the terms {names}, got {shapes}")
     columns = {name: tensor.tolist() for name, tensor in group.tensors.items()}
-    names = group.about["terms"]
     rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
     return [
         Step(**{**row, "step": number, "terms": dict(zip(names, row["terms"], strict=True))})

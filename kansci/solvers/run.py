@@ -43,7 +43,6 @@ LOSS_JUMP = 1.0
 SHOW = 1.0  # seconds
 FINAL = ("interrupted", "max_seconds", "diverged")
 GOES_ON = ("interrupted", "max_seconds", "max_steps")
-NUMBERS = ("score", "stage", "done", "idle", "losses", "status")
 
 
 @dataclass
@@ -125,8 +124,7 @@ class Run:
 
     def solve(self) -> Solution:
         """Go through the stages."""
-        state = None if self.checkpoint is None else resume.read(self.checkpoint.path, self.fingerprint)
-        stand = self._begin() if state is None else self._unpack(state)
+        stand = self._start()
         with Interrupt() as interrupt:
             while True:
                 self._descend(stand, interrupt)
@@ -135,6 +133,15 @@ class Run:
                 self._advance(stand)
         at = settle(stand.system, stand.best)
         return self._solution(stand, at)
+
+    def _start(self) -> Stand:
+        """Where the checkpoint stands, or else the beginning."""
+        kept = self.checkpoint
+        state = None if kept is None else resume.read(kept.path, self.fingerprint)
+        if kept is None or state is None:
+            return self._begin()
+        with resume.refusing(kept.path):
+            return self._unpack(state)
 
     def _begin(self) -> Stand:
         system = self._system({name: Unknowns(model) for name, model in self.problem.models.items()})
@@ -254,9 +261,7 @@ class Run:
         return system.evaluate(stand.at.vector).loss
 
     def _record(self, stand: Stand, score: float) -> Step:
-        extras = [name for name in ("penalty", "prior") if getattr(self, name) is not None]
-        names = [*self.problem.names, *extras]
-        terms = dict(zip(names, stand.at.losses, strict=True))
+        terms = dict(zip(self._names, stand.at.losses, strict=True))
         return Step(
             step=len(stand.history) + 1,
             stage=stand.stage,
@@ -266,6 +271,11 @@ class Run:
             damping=self.method.damping,
             validation=score if self.validation else math.nan,
         )
+
+    @property
+    def _names(self) -> list[str]:
+        """Of all that adds to the loss."""
+        return [*self.problem.names, *(name for name in ("penalty", "prior") if getattr(self, name) is not None)]
 
     def _is_told_to_stop(self, stand: Stand) -> bool:
         """Ask the callback, which may also have other points for the terms."""
@@ -297,7 +307,7 @@ class Run:
             self._kept = seconds
 
     def _pack(self, stand: Stand) -> Group:
-        about = {name: getattr(stand, name) for name in NUMBERS}
+        about = {name: getattr(stand, name) for name in resume.NUMBERS}
         groups = {
             "method": self.method.pack(),
             "history": resume.pack_history(stand.history),
@@ -312,8 +322,7 @@ class Run:
     def _unpack(self, state: Group) -> Stand:
         """The inverse of `_pack`."""
         groups, about = state.groups, state.about
-        self.clock.set_back(about["seconds"])
-        self.method.unpack(groups["method"])
+        self.clock.set_back(float(about["seconds"]))
         terms = self.problem.terms
         if "terms0" in groups:
             terms = shared(resume.unpack_terms(groups, terms))
@@ -322,12 +331,13 @@ class Run:
             first, kept = Unknowns(model), groups["at"].groups[str(number)]
             models[name] = Unknowns(resume.unpack_model(kept, first.model), list(first.slices))
         system = self._system(models, terms)
+        self.method.unpack(groups["method"], system.size)
         best = resume.unpack_evaluation(system, groups.get("best", groups["at"]))
         at = resume.unpack_evaluation(system, groups["at"]) if "best" in groups else best
-        numbers = {name: about[name] for name in NUMBERS}
+        numbers = resume.unpack_numbers(about, len(self.stages))
         if numbers["status"] in GOES_ON:
             numbers["status"] = None
-        return Stand(system, at, best, history=resume.unpack_history(groups["history"]), **numbers)
+        return Stand(system, at, best, history=resume.unpack_history(groups["history"], self._names), **numbers)
 
     def _lone(self, models: dict[str, nn.Module]) -> Any:
         """What the user handed in: one model, or a dict of them."""

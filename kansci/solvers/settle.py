@@ -36,6 +36,8 @@ SAME_LOSS = 0.001
 @torch.no_grad()
 def settle(system: System, at: Evaluation) -> Evaluation:
     """The same solution, up to a thousandth of its loss, with smooth coefficients where no activation falls."""
+    if not math.isfinite(at.loss):
+        return at
     for name, unknowns in system.models.items():
         for number in _layers(unknowns):
             at = _settle_layer(system, at, name, number)

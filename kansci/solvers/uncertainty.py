@@ -8,6 +8,8 @@ References:
     Seber, Wild, Nonlinear Regression, Wiley 1989, chapters 2 and 5.
 """
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -27,6 +29,8 @@ def standard_errors(system: System, at: Evaluation) -> list[float]:
     if not system.scalars:
         return []
     information = _information(system, at)
+    if not information.isfinite().all():
+        return [math.inf] * len(system.scalars)
     units = information.diagonal().clamp(min=1e-300).sqrt()
     values, vectors = torch.linalg.eigh(information / units / units[:, None])
     kept = values > RANK_TOLERANCE * values.max()
