@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 import tyro
+from matplotlib.figure import Figure
 
 from tests.benchmarks.machine import describe_machine, describe_versions
 from tests.benchmarks.measure import set_threads
 from tests.benchmarks.race.entrants import ENTRANTS, Entrant
 from tests.benchmarks.race.figure import draw_race
 from tests.benchmarks.race.table import head, row
-from tests.benchmarks.race.tasks import TASKS, Task
+from tests.benchmarks.race.tasks import TASKS, TEST_POINTS, Task
 from tests.benchmarks.race.track import Run, Track
 
 LIBRARIES = tuple(dict.fromkeys(entrant.library for entrant in ENTRANTS))
@@ -33,7 +34,7 @@ class Command:
     libraries: tuple[str, ...] = ()
     """Names of libraries; all by default."""
 
-    seconds: float = 5.0
+    seconds: float = 4.0
     """Time of each run; measuring errors, building and compiling are not counted."""
 
     threads: int = 2
@@ -123,15 +124,16 @@ def isolated() -> Iterator[None]:
         torch.set_default_dtype(dtype)
 
 
-def draw(report: dict[str, Any], runs: dict[str, list[Run]]) -> Any:
+def draw(report: dict[str, Any], runs: dict[str, list[Run]]) -> Figure:
     """The picture of a report."""
-    versions = report["versions"]
+    versions, threads = report["versions"], report["threads"]
     notes = [
-        "bold: the library's best method, named",
-        "thin: its other methods",
-        f"float64, {report['threads']} threads, {report['seconds']:g} s each",
+        "bold: a library's best method; thin: its others",
+        f"relative L2 error at {TEST_POINTS} other points",
+        "equal points, loss and number of parameters",
+        f"float64, {threads} thread{'s'[: threads != 1]}, {report['seconds']:g} s each",
     ]
-    labels = {library: f"{library} {versions.get(library.lower(), '')}" for library in LIBRARIES}
+    labels = {library: f"{library} {versions.get(library.lower(), '(of kansci)')}" for library in LIBRARIES}
     return draw_race(report["titles"], runs, report["seconds"], labels, notes)
 
 

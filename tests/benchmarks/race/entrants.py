@@ -175,6 +175,8 @@ def _pykan(task: Task, track: Track, x: Tensor, train: Callable[[Any, Callable[[
 
             with suppress(_StageOver):
                 train(model, look)
+            if track.elapsed() >= track.limit:
+                break
     return "time"
 
 

@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from scipy.optimize import isotonic_regression
 
-from kansci.plot.style import INK, PALETTE, open_frame
+from kansci.plot.style import BOTH, INK, PALETTE, open_frame
 from tests.benchmarks.race.table import best_runs
 from tests.benchmarks.race.track import Run
 
-BLUE, ORANGE, GREEN, PINK, YELLOW, _ = PALETTE
-COLORS = {"kansci": BLUE, "MLP": ORANGE, "pykan": GREEN, "inKAN": PINK, "DeepXDE": YELLOW}
+BLUE, ORANGE, GREEN, *_ = PALETTE
+COLORS = {"kansci": BLUE, "MLP": ORANGE, "pykan": GREEN, "inKAN": BOTH, "DeepXDE": "#57606a"}
 COLUMNS, WIDTH, HEIGHT = 2, 9.0, 2.2  # of the picture and of a row of panels [inch]
 MARGINS = {"left": 0.062, "right": 0.862, "wspace": 0.47, "hspace": 0.38}
 FIRST, FLOOR, CEILING = 0.01, 1e-9, 2.0
