@@ -5,6 +5,7 @@
 #   make lint    style, types and the layers of imports
 #   make accept  the slow tests: published accuracies, minutes each
 #   make bench   kansci and its peers side by side
+#   make race    of that, errors against time only
 #   make clean   remove the environment, caches and results
 #
 # PYTHON is the interpreter that .venv is made from.
@@ -16,7 +17,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 INSTALL := $(RUN) pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: demo test lint accept bench clean
+.PHONY: demo test lint accept bench race clean
 .DELETE_ON_ERROR:
 
 $(VENV)/bin/python:
@@ -48,6 +49,10 @@ accept: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-compare
 	$(RUN) tests.benchmarks
+	$(RUN) tests.benchmarks.race
+
+race: $(VENV)/.installed-compare
+	$(RUN) tests.benchmarks.race
 
 clean:
 	rm -rf $(VENV) runs dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,8 +1,6 @@
 """Measures kansci beside its peers in one run, prints the ratios and files them as JSON."""
 
 import json
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,9 +11,8 @@ from typing import Any
 import tyro
 
 from tests.benchmarks.cases import CASES
+from tests.benchmarks.machine import describe_machine, describe_versions
 from tests.benchmarks.measure import Case, Verdict, judge, set_threads
-
-PACKAGES = ("kansci", "torch", "numpy", "scipy", "inkan", "pykan")
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ def main(command: Command) -> None:
             print(table_row(case, verdict), flush=True)
         records[case.name] = record(case, figures, verdicts)
     report = {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "versions": describe_versions(),
         "machine": machine,
         "threads": command.threads,
         "repeats": command.repeats,
@@ -105,17 +102,6 @@ def record(case: Case, figures: Mapping[str, list[float]], verdicts: Sequence[Ve
             for verdict in verdicts
         ],
     }
-
-
-def describe_machine() -> dict[str, Any]:
-    return {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()}
-
-
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    names = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    return next((row.partition(": ")[2] for row in names if row.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

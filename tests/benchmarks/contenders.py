@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +11,10 @@ from torch import Tensor, nn
 import kansci as ks
 
 
-def inkan(width: Sequence[int], grid: int) -> nn.Module:
-    """inKAN with everything at its default: float32, cubic, its basis compiled for these very shapes."""
+def inkan(width: Sequence[int], grid: int, **options: Any) -> nn.Module:
+    """inKAN with everything at its default: cubic, its basis compiled for these very shapes."""
     torch._dynamo.reset()
-    return import_module("inkan").KANNetwork(list(width), grid_size=grid)
+    return import_module("inkan").KANNetwork(list(width), grid_size=grid, **options)
 
 
 def pykan(width: Sequence[int], dtype: torch.dtype, *, speed: bool) -> nn.Module:
@@ -24,11 +25,21 @@ def pykan(width: Sequence[int], dtype: torch.dtype, *, speed: bool) -> nn.Module
 
 def perceptron(n_in: int, n_out: int, parameters: int) -> nn.Module:
     """MLP with two equal hidden layers, as wide as the number of parameters allows."""
-    b = n_in + n_out + 2
-    hidden = int((math.sqrt(b**2 + 4 * (parameters - n_out)) - b) / 2)
+    hidden = equal_width(n_in, n_out, parameters, layers=2)
     return nn.Sequential(
         nn.Linear(n_in, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, n_out)
     )
+
+
+def equal_width(n_in: int, n_out: int, parameters: int, layers: int) -> int:
+    """Width of that many equal hidden layers, two or more, with as many parameters or just fewer.
+
+    Example:
+        >>> equal_width(2, 1, 921, layers=3)  # [2, 20, 20, 20, 1]
+        20
+    """
+    a, b = layers - 1, n_in + n_out + layers
+    return max(int((math.sqrt(b**2 + 4 * a * (parameters - n_out)) - b) / (2 * a)), 1)
 
 
 def count_parameters(model: nn.Module) -> int:
