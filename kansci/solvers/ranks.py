@@ -131,7 +131,7 @@ def _communicate(operation: Callable[[], Any]) -> None:
         if isinstance(error, RuntimeError):
             raise RankError(
                 f"expected all {dist.get_world_size()} ranks to solve together, but one ended or its connection was "
-                f"lost ({error}); see what the others have printed"
+                f"lost ({str(error).partition('. ')[0]}); see what the others have printed"
             ) from error
         raise
 
@@ -258,5 +258,5 @@ def check_same(**things: Any) -> None:
             if other[name] != value:
                 raise ConfigError(
                     f"expected the same {name} on all ranks, got {value} on rank 0 and {other[name]} on rank {rank}; "
-                    "every rank makes the same call, with points of its own only"
+                    "every rank makes the same call with the same model, and with points of its own only"
                 )
