@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from kansci.errors import ConfigError, RankError
 
 SHORT, LONG = 64, 4096  # bytes of what rank 0 decides, and of what a rank has to say when it leaves
-LAST_WORDS = 20.0  # seconds
+LAST_WORDS = 20.0  # seconds that a rank that has failed waits for others to hear why
 
 _group: ContextVar[Any] = ContextVar("group", default=None)
 

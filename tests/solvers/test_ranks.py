@@ -28,13 +28,11 @@ from tests.solvers import processes
 from tests.solvers.systems import make
 
 X = torch.linspace(0, 1, 60, dtype=torch.float64)[:, None]
-several = [pytest.mark.distributed, pytest.mark.slow]
 
 
 def distributed(test):
-    for mark in several:
-        test = mark(test)
-    return test
+    """Marks tests that start several processes, seconds each."""
+    return pytest.mark.distributed(pytest.mark.slow(test))
 
 
 def own(x: Tensor) -> Tensor:
@@ -264,7 +262,10 @@ def stopped() -> list[dict]:
         if step.step == 3 and ranks.rank() == 0:
             os.kill(os.getpid(), signal.SIGINT)
 
-    return [ran(callback=press), *(ran(seconds=(0.0, None)[ranks_there()], method=method) for method in ("lm", "adam"))]
+    return [
+        ran(callback=press),
+        *(ran(seconds=(0.0, None)[dist.get_rank()], method=method) for method in ("lm", "adam")),
+    ]
 
 
 @distributed
@@ -282,12 +283,16 @@ def inexact() -> list[dict]:
     def off(function):
         return lambda *arguments: (1 + 1e-6 * dist.get_rank()) * function(*arguments)
 
-    torch.cholesky_solve = off(torch.cholesky_solve)
-    normal.conjugate_gradients = off(normal.conjugate_gradients)
-    quasi_newton.DenseInverse.times = off(quasi_newton.DenseInverse.times)
-    hidden.uniform_knots = off(hidden.uniform_knots)
     options = [{}, {"method": "bfgs"}, {"penalty": Penalty(1e-3)}, {"memory": 1e3, "steps": 3}]
-    return [ran(**{"steps": 12, "grids": [3, 6], **own}) for own in options]
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in (
+            (torch, "cholesky_solve"),
+            (normal, "conjugate_gradients"),
+            (quasi_newton.DenseInverse, "times"),
+            (hidden, "uniform_knots"),
+        ):
+            patch.setattr(owner, name, off(getattr(owner, name)))
+        return [ran(**{"steps": 12, "grids": [3, 6], **own}) for own in options]
 
 
 @distributed
@@ -462,11 +467,7 @@ def disagreements(names: tuple[str, ...]) -> list:
 def no_points() -> list:
     empty = partial(start, X[:0])
     fewer = [failure(lambda: [growth(own(X)), empty()], dict)]
-    return [*fewer, failure(lambda: terms()[: 2 + ranks_there()], dict)]
-
-
-def ranks_there() -> int:
-    return dist.get_rank()
+    return [*fewer, failure(lambda: terms()[: 2 + dist.get_rank()], dict)]
 
 
 @distributed
@@ -487,7 +488,7 @@ def survived(rank: int, note: Path) -> tuple[str, float]:
 @distributed
 @pytest.mark.parametrize(("rank", "count"), [(1, 2), (0, 2), (2, 3)])
 def test_a_rank_that_dies_is_seen_by_all_others(rank, count, tmp_path):
-    found = processes.run(survived, tmp_path, rank, tmp_path / "note", ranks=count, lost=1)
+    found = processes.run(survived, tmp_path, rank, tmp_path / "note", ranks=count, lost=rank)
     del found[rank]
     for message, seconds in found:
         assert f"expected all {count} ranks to solve together, but one ended or its connection was lost" in message
