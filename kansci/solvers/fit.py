@@ -60,6 +60,7 @@ def fit(
     .. math:: \frac{1}{n} \sum_i w_i \, |f(x_i) - y_i|^2 / s^2
 
     with s the standard deviation of each target if normalized, else 1; or the mean of another loss of f(x_i) and y_i.
+    Under `torch.distributed` each rank passes its own rows of the data, as in `solve`.
 
     Args:
         model: left unchanged.
@@ -96,6 +97,7 @@ def fit(
         DataError: classes that are no numbers from 0 to m - 1.
         DomainError: inputs outside the model's domain; build it with ``domain=data.domain``.
         ShapeError: data that do not fit the model.
+        RankError: another rank has failed or died.
 
     Example:
         >>> from kansci import MultKAN

@@ -114,7 +114,7 @@ class Linearization:
         """x -> (J^T J + damping D)^-1 x, or None if the matrix is not positive definite to rounding."""
         added = damping * self._scale(min(max(damping, LEAST_FLOOR), MOST_FLOOR))
         if self._gram is None:
-            return lambda right: self._iterate(right, added)
+            return lambda right: ranks.agree(self._iterate(right, added))
         matrix = self._gram.clone()
         matrix.diagonal().add_(added)
         factor, info = torch.linalg.cholesky_ex(matrix)

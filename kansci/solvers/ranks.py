@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from kansci.errors import ConfigError, RankError
 
 SHORT, LONG = 64, 4096  # bytes of what rank 0 decides, and of what a rank has to say when it leaves
-LAST_WORDS = 20.0  # seconds
+LAST_WORDS = 20.0  # seconds that a rank that has failed waits for others to hear why
 
 _group: ContextVar[Any] = ContextVar("group", default=None)
 
@@ -131,7 +131,7 @@ def _communicate(operation: Callable[[], Any]) -> None:
         if isinstance(error, RuntimeError):
             raise RankError(
                 f"expected all {dist.get_world_size()} ranks to solve together, but one ended or its connection was "
-                f"lost ({error}); see what the others have printed"
+                f"lost ({str(error).partition('. ')[0]}); see what the others have printed"
             ) from error
         raise
 
@@ -258,5 +258,5 @@ def check_same(**things: Any) -> None:
             if other[name] != value:
                 raise ConfigError(
                     f"expected the same {name} on all ranks, got {value} on rank 0 and {other[name]} on rank {rank}; "
-                    "every rank makes the same call, with points of its own only"
+                    "every rank makes the same call with the same model, and with points of its own only"
                 )

@@ -283,8 +283,9 @@ class Run:
         if self.callback is not None:
             step = replace(stand.history[-1], source=lambda: self._now(stand))
             answer = self.callback(step)
-        if not ranks.agree(isinstance(answer, list | tuple)):
-            return ranks.agree(bool(answer))
+        told = ranks.agree("terms" if isinstance(answer, list | tuple) else bool(answer))
+        if told != "terms":
+            return told
         terms = Problem.read(self._models(stand), answer, self.problem.scalars).terms
         self._enter(stand, self._replace_terms(stand.system, stand.at, terms, "the callback"))
         return False

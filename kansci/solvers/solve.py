@@ -73,6 +73,13 @@ def solve(
 
     .. math:: \sum_t \frac{1}{n_t} \sum_i w_{ti} \sum_r \rho_{tir}^2
 
+    Where `torch.distributed` has been initialized with gloo, e.g. under ``torchrun``, all ranks solve one problem. Each
+    of them makes the same call, with the same model and the same terms, but with its own part of the points, which may
+    be none of a term. All get the same solution, that of one process with all points. Rank 0 decides where the clock,
+    Ctrl-C and the answer of the callback end the solve, and writes the checkpoint, which all must be able to read. A
+    rank that fails or dies ends the solve on all of them; only where a machine vanishes from the net do the others wait
+    for the ``timeout`` of ``torch.distributed.init_process_group``, by default half an hour.
+
     Args:
         model: a MultKAN, LAN or MLP, any torch module, or a dict of them; left unchanged.
         residuals: the terms t, each a `Residual`.
@@ -114,6 +121,7 @@ def solve(
     Raises:
         ConfigError: unknown method, grids that do not nest, no terms or nothing to solve for.
         DomainError: points outside the domain of a model.
+        RankError: another rank has failed or died.
         CheckpointError: a checkpoint that is damaged, belongs to another problem or cannot be written.
         RowDependenceError: row i of a residual depends on a point other than point i.
         ShapeError: points, targets or residuals do not fit the model.

@@ -4,6 +4,7 @@ import signal
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ import kansci as ks
 from kansci.errors import DataError, KansciError, RankError
 from kansci.nn.mlp import MLP
 from kansci.nn.multkan import MultKAN
-from kansci.solvers import ranks, resume
+from kansci.solvers import hidden, normal, quasi_newton, ranks, resume
 from kansci.solvers.fit import fit
 from kansci.solvers.normal import Linearization
 from kansci.solvers.penalty import SAMPLES, Penalty, sample
@@ -27,13 +28,11 @@ from tests.solvers import processes
 from tests.solvers.systems import make
 
 X = torch.linspace(0, 1, 60, dtype=torch.float64)[:, None]
-several = [pytest.mark.distributed, pytest.mark.slow]
 
 
 def distributed(test):
-    for mark in several:
-        test = mark(test)
-    return test
+    """Marks tests that start several processes, seconds each."""
+    return pytest.mark.distributed(pytest.mark.slow(test))
 
 
 def own(x: Tensor) -> Tensor:
@@ -256,6 +255,53 @@ def test_stages_points_and_answers_are_shared(tmp_path):
         assert found["parameters"][name] == pytest.approx((value, error), rel=1e-5)
 
 
+def stopped() -> list[dict]:
+    """Ctrl-C and a time limit on one rank only."""
+
+    def press(step):
+        if step.step == 3 and ranks.rank() == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return [
+        ran(callback=press),
+        *(ran(seconds=(0.0, None)[dist.get_rank()], method=method) for method in ("lm", "adam")),
+    ]
+
+
+@distributed
+def test_the_first_rank_ends_a_solve(tmp_path):
+    first, second = processes.run(stopped, tmp_path)
+    for mine, other in zip(first, second, strict=True):
+        assert_equal(mine, other)
+    assert [found["end"][0] for found in first] == ["interrupted", "max_seconds", "max_seconds"]
+    assert [len(found["losses"]) for found in first] == [3, 1, 1]
+
+
+def inexact() -> list[dict]:
+    """Solves where the second rank rounds differently, in a big way."""
+
+    def off(function):
+        return lambda *arguments: (1 + 1e-6 * dist.get_rank()) * function(*arguments)
+
+    options = [{}, {"method": "bfgs"}, {"penalty": Penalty(1e-3)}, {"memory": 1e3, "steps": 3}]
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in (
+            (torch, "cholesky_solve"),
+            (normal, "conjugate_gradients"),
+            (quasi_newton.DenseInverse, "times"),
+            (hidden, "uniform_knots"),
+        ):
+            patch.setattr(owner, name, off(getattr(owner, name)))
+        return [ran(**{"steps": 12, "grids": [3, 6], **own}) for own in options]
+
+
+@distributed
+def test_ranks_that_round_differently_stay_together(tmp_path):
+    first, second = processes.run(inexact, tmp_path)
+    for mine, other in zip(first, second, strict=True):
+        assert_equal(mine, other)
+
+
 def huber(values: Tensor, targets: Tensor) -> Tensor:
     return (1 + (values[:, 0] - targets[:, 0]).square()).sqrt() - 1
 
@@ -368,7 +414,8 @@ def refuse() -> None:
     raise ValueError("no more")
 
 
-def die() -> None:
+def die(note: Path) -> None:
+    note.write_text(str(time.time()))
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -420,11 +467,7 @@ def disagreements(names: tuple[str, ...]) -> list:
 def no_points() -> list:
     empty = partial(start, X[:0])
     fewer = [failure(lambda: [growth(own(X)), empty()], dict)]
-    return [*fewer, failure(lambda: terms()[: 2 + ranks_there()], dict)]
-
-
-def ranks_there() -> int:
-    return dist.get_rank()
+    return [*fewer, failure(lambda: terms()[: 2 + dist.get_rank()], dict)]
 
 
 @distributed
@@ -435,22 +478,18 @@ def test_terms_are_the_same_ones_and_have_points(tmp_path):
         assert "expected the same terms on all ranks" in others[1]
 
 
-def survived(rank: int, number: int) -> tuple[str, str, float]:
-    """What a rank gets when another one dies; it stays alive."""
-    begin = time.time()
-    try:
-        ran(at_call(number, die, rank), steps=1000)
-    except RankError as error:
-        return type(error).__name__, str(error), time.time() - begin
-    raise RuntimeError("expected an error")
+def survived(rank: int, note: Path) -> tuple[str, float]:
+    """What another rank gets when one dies, and after how many seconds; it stays alive itself."""
+    with pytest.raises(RankError) as caught:
+        ran(at_call(20, partial(die, note), rank), steps=1000)
+    return str(caught.value), time.time() - float(note.read_text())
 
 
 @distributed
 @pytest.mark.parametrize(("rank", "count"), [(1, 2), (0, 2), (2, 3)])
 def test_a_rank_that_dies_is_seen_by_all_others(rank, count, tmp_path):
-    found = processes.run(survived, tmp_path, rank, 20, ranks=count, lost=1)
-    for other, own in enumerate(found):
-        if other != rank:
-            assert own[0] == "RankError"
-            assert "one ended or its connection was lost" in own[1]
-            assert own[2] < 60
+    found = processes.run(survived, tmp_path, rank, tmp_path / "note", ranks=count, lost=rank)
+    del found[rank]
+    for message, seconds in found:
+        assert f"expected all {count} ranks to solve together, but one ended or its connection was lost" in message
+        assert seconds < 60
