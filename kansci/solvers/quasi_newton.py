@@ -5,7 +5,7 @@ H approximates the inverse of the Hessian B. After a step s along which the grad
 .. math:: H \leftarrow \frac 1 \tau \Big(H - \frac{H y y^T H}{y^T H y} + \varphi v v^T\Big) + \frac{s s^T}{y^T s},
     \quad v = \sqrt{y^T H y} \, \Big(\frac{s}{y^T s} - \frac{H y}{y^T H y}\Big)
 
-with tau = phi = 1 for BFGS. Self-scaling shrinks H where it is too large along the step, and Broyden's parameter may
+with tau = phi = 1 for BFGS. Self-scaling enlarges H where it is too small along the step, and Broyden's parameter may
 leave the convex class between BFGS and DFP.
 
 References:
@@ -76,7 +76,7 @@ def bfgs(size: int, b: float, h: float) -> Scaling:
 
 
 def self_scaled_bfgs(size: int, b: float, h: float) -> Scaling:
-    """BFGS that shrinks H where it is too large: b = s^T B s / y^T s > 1."""
+    """BFGS that enlarges H where it is too small: b = s^T B s / y^T s > 1."""
     return Scaling(min(1.0, 1 / b), 1.0)
 
 
@@ -128,7 +128,8 @@ class DenseInverse:
         v = math.sqrt(square) * (step / product - image / square)
         factors = torch.tensor([-1 / (square * tau), phi / tau, 1 / product], dtype=step.dtype, device=step.device)
         vectors = torch.stack([image, v, step])
-        self.matrix.addmm_((vectors * factors[:, None]).T, vectors, beta=1 / tau)
+        half = self.matrix.addmm_((vectors * factors[:, None] / 2).T, vectors, beta=1 / (2 * tau))
+        self.matrix = half + half.T  # tau would amplify what rounding adds to an antisymmetric part
 
 
 class LimitedInverse:
