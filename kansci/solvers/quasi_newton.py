@@ -42,12 +42,14 @@ class Point(NamedTuple):
         value: of the function.
         gradient: of the function.
         payload: what else is known there.
+        length: of the step that led there, as a multiple of -H times the gradient.
     """
 
     vector: Float[Tensor, "p"]
     value: float
     gradient: Float[Tensor, "p"]
     payload: Any = None
+    length: float = 1.0
 
 
 @runtime_checkable
@@ -178,7 +180,7 @@ def descend(evaluate: Callable[[Tensor], Point], at: Point, inverse: Inverse, fi
     place = strong_wolfe(along, Place(0.0, at.value, slope, at), first)
     if place is None:
         return None
-    found: Point = place.payload
+    found: Point = place.payload._replace(length=place.length)
     step, change = found.vector - at.vector, found.gradient - at.gradient
     if float(step @ change) > LEAST_CURVATURE * float(step.norm() * change.norm()):
         inverse.update(step, change, -(place.length**2) * slope)
@@ -210,7 +212,7 @@ def minimize(
     for number in range(steps):
         if stop(at):
             return at, number
-        found = descend(evaluate, at, inverse, 1.0 if number else along_gradient(at))
+        found = descend(evaluate, at, inverse, min(1.0, at.length) if number else along_gradient(at))
         if found is None:
             return at, number
         at = found
@@ -234,7 +236,7 @@ def _run(system: System, start: Evaluation, control: Control, new: Callable[[], 
     at, inverse, progress = _point(system, start), new(), Progress(control, start.loss, ROUND)
     has_learned = False
     for _ in range(control.steps):
-        first = 1.0 if has_learned else along_gradient(at)
+        first = min(1.0, at.length) if has_learned else along_gradient(at)
         found = descend(lambda vector: _point(system, system.evaluate(vector)), at, inverse, first)
         if found is None and not has_learned:
             return at.payload, "stalled"
