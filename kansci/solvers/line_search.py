@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 DECREASE, CURVATURE = 1e-4, 0.5
 MOST_TRIALS = 25
-LONGER = 4.0
+LEAST_LONGER, MOST_LONGER = 1.1, 10.0
 NEAR_END = 0.1
 ROUNDING = 1e-15
 
@@ -48,7 +48,7 @@ def strong_wolfe(
         >>> strong_wolfe(parabola, parabola(0.0), 1.0, curvature=0.1).length
         3.0
     """
-    low, high, length = origin, None, first
+    low, before, high, length = origin, origin, None, first
     for _ in range(MOST_TRIALS):
         trial = evaluate(length)
         if _is_too_high(trial, origin) or trial.value >= low.value + ROUNDING * abs(low.value):
@@ -58,14 +58,22 @@ def strong_wolfe(
         elif trial.slope * (1.0 if high is None else high.length - low.length) >= 0:
             low, high = trial, low
         else:
-            low = trial
-        length = LONGER * length if high is None else _between(low, high)
+            low, before = trial, low
+        length = _beyond(before, low) if high is None else _between(low, high)
     return low if low.value < origin.value else None
 
 
 def _is_too_high(trial: Place, origin: Place) -> bool:
     limit = origin.value + DECREASE * trial.length * origin.slope + ROUNDING * abs(origin.value)
     return not trial.value <= limit
+
+
+def _beyond(before: Place, low: Place) -> float:
+    """The zero of the line through both slopes, further away within reason."""
+    fall = low.slope / before.slope
+    share = fall / (1 - fall) if fall < 1 else math.inf
+    length = low.length + share * (low.length - before.length)
+    return min(max(length, LEAST_LONGER * low.length), MOST_LONGER * low.length)
 
 
 def _between(low: Place, high: Place) -> float:

@@ -5,7 +5,7 @@ H approximates the inverse of the Hessian B. After a step s along which the grad
 .. math:: H \leftarrow \frac 1 \tau \Big(H - \frac{H y y^T H}{y^T H y} + \varphi v v^T\Big) + \frac{s s^T}{y^T s},
     \quad v = \sqrt{y^T H y} \, \Big(\frac{s}{y^T s} - \frac{H y}{y^T H y}\Big)
 
-with tau = phi = 1 for BFGS. Self-scaling shrinks H where it is too large along the step, and Broyden's parameter may
+with tau = phi = 1 for BFGS. Self-scaling enlarges H where it is too small along the step, and Broyden's parameter may
 leave the convex class between BFGS and DFP.
 
 Under `solve`, H begins as the damped inverse of the Gauss-Newton matrix 2 J^T J, or of its diagonal where memory is
@@ -49,12 +49,14 @@ class Point(NamedTuple):
         value: of the function.
         gradient: of the function.
         payload: what else is known there.
+        length: of the step that led there, as a multiple of -H times the gradient.
     """
 
     vector: Float[Tensor, "p"]
     value: float
     gradient: Float[Tensor, "p"]
     payload: Any = None
+    length: float = 1.0
 
 
 @runtime_checkable
@@ -104,7 +106,7 @@ def bfgs(size: int, b: float, h: float) -> Scaling:
 
 
 def self_scaled_bfgs(size: int, b: float, h: float) -> Scaling:
-    """BFGS that shrinks H where it is too large: b = s^T B s / y^T s > 1."""
+    """BFGS that enlarges H where it is too small: b = s^T B s / y^T s > 1."""
     return Scaling(min(1.0, 1 / b), 1.0)
 
 
@@ -169,7 +171,8 @@ class DenseInverse:
         v = math.sqrt(square) * (step / product - image / square)
         factors = torch.tensor([-1 / (square * tau), phi / tau, 1 / product], dtype=step.dtype, device=step.device)
         vectors = torch.stack([image, v, step])
-        self.matrix.addmm_((vectors * factors[:, None]).T, vectors, beta=1 / tau)
+        half = self.matrix.addmm_((vectors * factors[:, None] / 2).T, vectors, beta=1 / (2 * tau))
+        self.matrix = half + half.T  # tau would amplify what rounding adds to an antisymmetric part
 
     def pack(self) -> dict[str, Tensor]:
         """The matrix, where there is one."""
@@ -266,7 +269,7 @@ def descend(evaluate: Callable[[Tensor], Point], at: Point, inverse: Inverse, fi
     place = strong_wolfe(along, Place(0.0, at.value, slope, at), first)
     if place is None:
         return None
-    found: Point = place.payload
+    found: Point = place.payload._replace(length=place.length)
     step, change = found.vector - at.vector, found.gradient - at.gradient
     if float(step @ change) > LEAST_CURVATURE * float(step.norm() * change.norm()):
         inverse.update(step, change, -(place.length**2) * slope)
@@ -298,7 +301,7 @@ def minimize(
     for number in range(steps):
         if stop(at):
             return at, number
-        found = descend(evaluate, at, inverse, 1.0 if number else along_gradient(at))
+        found = descend(evaluate, at, inverse, min(1.0, at.length) if number else along_gradient(at))
         if found is None:
             return at, number
         at = found
@@ -329,7 +332,7 @@ class QuasiNewton:
             found = self._descend(system, point)
         if found is None:
             return "stalled"
-        self._point, self._has_learned = found, True
+        self._point, self._has_learned, self._length = found, True, found.length
         if escapes(system, found.payload):
             self._forget()
             return grow(system, found.payload, found.payload)
@@ -338,21 +341,21 @@ class QuasiNewton:
     def _descend(self, system: System, point: Point) -> Point | None:
         if not self._has_learned:
             self._inverse.begin(Linearization(system, point.payload, self._settings.memory))
-        first = 1.0 if self._inverse.is_known else along_gradient(point)
+        first = min(1.0, self._length) if self._inverse.is_known else along_gradient(point)
         return descend(lambda vector: _point(system, system.evaluate(vector)), point, self._inverse, first)
 
     def _forget(self) -> None:
-        self._inverse, self._has_learned = self._new(), False
+        self._inverse, self._has_learned, self._length = self._new(), False, 1.0
         self._point: Point | None = None
 
     def pack(self) -> Group:
-        """H."""
-        return Group({"has_learned": self._has_learned}, self._inverse.pack())
+        """H, and the length of the last step."""
+        return Group({"has_learned": self._has_learned, "length": self._length}, self._inverse.pack())
 
     def unpack(self, state: Group, size: int) -> None:
-        """Take H back."""
+        """Take them back."""
         self._forget()
-        self._has_learned = bool(state.about["has_learned"])
+        self._has_learned, self._length = bool(state.about["has_learned"]), float(state.about["length"])
         self._inverse.unpack(state.tensors, size)
 
 

@@ -39,6 +39,20 @@ def test_both_conditions_hold(name, first, curvature):
     assert abs(found.slope) <= curvature * abs(origin.slope)
 
 
+@given(first=st.floats(0.3, 30))
+def test_the_bottom_of_a_parabola_is_the_second_trial(first):
+    trials = []
+
+    def evaluate(length: float) -> Place:
+        trials.append(length)
+        return Place(length, (length - 3) ** 2, 2 * (length - 3))
+
+    found = strong_wolfe(evaluate, Place(0.0, 9.0, -6.0), first, curvature=1e-6)
+    assert found is not None
+    assert found.length == pytest.approx(3)
+    assert len(trials) <= 2
+
+
 def test_there_is_no_lower_place_than_a_minimum():
     evaluate = line(abs, lambda t: -1.0 if t == 0 else 1.0)
     assert strong_wolfe(evaluate, evaluate(0.0), 1.0) is None
