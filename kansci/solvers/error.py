@@ -67,7 +67,7 @@ def estimate_error(system: System, at: Evaluation, terms: Sequence[Residual], me
     change = there.vector.new_zeros(())
     for block in values.jacobian(there):
         change += block.apply(step).square().sum()
-    changed, size = ranks.total(change), ranks.total(there.flat.square().sum())
+    changed, size = float(ranks.total(change)), float(ranks.total(there.flat.square().sum()))
     return math.sqrt(changed / size) if size > 0 and math.isfinite(changed) else math.inf
 
 
