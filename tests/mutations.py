@@ -93,14 +93,14 @@ def make_bases(path: Path) -> dict[str, Base]:
 # Bytes
 
 
-def flip(rng: random.Random, own: bytearray, other: bytes) -> bytes:
+def flip(rng: random.Random, own: bytearray, other: bytes) -> bytes | bytearray:
     """A few bits are others."""
     for _ in range(rng.choice([1, 1, 2, 8, 64])):
         own[rng.randrange(len(own))] ^= 1 << rng.randrange(8)
     return own
 
 
-def overwrite(rng: random.Random, own: bytearray, other: bytes) -> bytes:
+def overwrite(rng: random.Random, own: bytearray, other: bytes) -> bytes | bytearray:
     """A few numbers are extreme or random."""
     for _ in range(rng.choice([1, 1, 2, 8])):
         size = rng.choice([1, 2, 4, 8])
@@ -110,18 +110,18 @@ def overwrite(rng: random.Random, own: bytearray, other: bytes) -> bytes:
     return own
 
 
-def truncate(rng: random.Random, own: bytearray, other: bytes) -> bytes:
+def truncate(rng: random.Random, own: bytearray, other: bytes) -> bytes | bytearray:
     """The end is missing."""
     return own[: rng.randrange(len(own))]
 
 
-def splice(rng: random.Random, own: bytearray, other: bytes) -> bytes:
+def splice(rng: random.Random, own: bytearray, other: bytes) -> bytes | bytearray:
     """The beginning of one file and the end of another."""
     place = rng.randrange(min(len(own), len(other)))
     return own[:place] + other[place:]
 
 
-def transplant(rng: random.Random, own: bytearray, other: bytes) -> bytes:
+def transplant(rng: random.Random, own: bytearray, other: bytes) -> bytes | bytearray:
     """A piece of another file, at its own place or elsewhere."""
     size = rng.choice([8, 64, 512, 4096])
     source = rng.randrange(len(other))
@@ -129,7 +129,7 @@ def transplant(rng: random.Random, own: bytearray, other: bytes) -> bytes:
     return own[:place] + other[source : source + size] + own[place + size :]
 
 
-def shift(rng: random.Random, own: bytearray, other: bytes) -> bytes:
+def shift(rng: random.Random, own: bytearray, other: bytes) -> bytes | bytearray:
     """A piece is left out or comes twice."""
     place, size = rng.randrange(len(own)), rng.choice([1, 8, 512])
     return own[:place] + own[place - rng.choice([-size, size]) :]
@@ -315,7 +315,7 @@ def main(seed: int, count: int, folder: Path) -> dict[str, Any]:
         watch.on = True
         try:
             verdict = judge_resume(path, resume) if is_solve and resume is not None else judge_load(path, models[name])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             verdict = f"{type(error).__name__}: {error!s:.200}"
         watch.on = False
         faulthandler.cancel_dump_traceback_later()

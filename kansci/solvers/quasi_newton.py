@@ -278,7 +278,8 @@ def descend(evaluate: Callable[[Tensor], Point], at: Point, inverse: Inverse, fi
 
 def along_gradient(at: Point) -> float:
     """Length of the first trial where nothing is known but the gradient: a step of length one at most."""
-    return min(1.0, 1 / ranks.agree(float(at.gradient.norm())))
+    norm = ranks.agree(float(at.gradient.norm()))
+    return 1 / norm if norm > 1 else 1.0
 
 
 def minimize(
@@ -325,7 +326,9 @@ class QuasiNewton:
 
     def step(self, system: System, at: Evaluation) -> Evaluation | str:
         """A lower point, on wider grids where its activations escape."""
-        point = self._point if self._point is not None and self._point.payload is at else _point(system, at)
+        point = self._point
+        if point is None or point.payload is not at:
+            point = _point_of(system, at)
         found = self._descend(system, point)
         if found is None and self._has_learned:  # what was learned may be wrong by now
             self._forget()
@@ -363,4 +366,8 @@ def _point(system: System, at: Evaluation) -> Point:
     """Loss and gradient; a point whose activations are far outside of their grids is as high as can be."""
     if not math.isfinite(at.loss) or is_far(system, at):
         return Point(at.vector, math.inf, torch.zeros_like(at.vector), at)
+    return _point_of(system, at)
+
+
+def _point_of(system: System, at: Evaluation) -> Point:
     return Point(at.vector, at.loss, 2 * system.gradient(at), at)

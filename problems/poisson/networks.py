@@ -9,7 +9,7 @@ from problems.poisson.config import Config
 from problems.poisson.physics import Case, Fields
 
 ROWS_PER_PARAMETER = 2
-WORK, LEAST_STEPS, CHEAPER = 100_000, 50, 15
+WORK, LEAST_STEPS, MORE_STEPS = 100_000, 50, 10
 STAGES = ((4, 8, 16), (4, 8), (3, 6), (2, 4), (3,), (2,))
 
 
@@ -61,14 +61,19 @@ def choose_network(case: Case, k: int, network: str = "kan") -> tuple[tuple[int,
     return (d, max(nodes[grids], 2), 1), grids
 
 
-def choose_steps(width: tuple[int, ...], grids: tuple[int, ...], k: int, network: str = "kan") -> int:
+def choose_steps(
+    width: tuple[int, ...], grids: tuple[int, ...], k: int, network: str = "kan", method: str = "lm"
+) -> int:
     """Steps of each stage, the fewer the more parameters: WORK is shared among them.
+
+    Steps of other methods than "lm" achieve less, so more are taken.
 
     Example:
         >>> choose_steps((2, 12, 1), (4, 8, 16), k=9)
         106
     """
-    return max(LEAST_STEPS, WORK // count_weights(network, width, grids[-1], k))
+    steps = max(LEAST_STEPS, WORK // count_weights(network, width, grids[-1], k))
+    return steps if method == "lm" else MORE_STEPS * steps
 
 
 def build_network(config: Config, case: Case, fields: Fields, width: tuple[int, ...], grid: int) -> ks.MultKAN | ks.LAN:

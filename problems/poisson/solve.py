@@ -27,7 +27,7 @@ def solve(config: Config) -> Result:
         model,
         terms,
         method=config.method,
-        steps=config.steps or choose_steps(width, grids, config.k, config.network),
+        steps=config.steps or choose_steps(width, grids, config.k, config.network, config.method),
         seconds=config.seconds,
         grids=grids,
         fresh=make_terms(config, case, fields, seed=1, denser=2),

@@ -110,7 +110,7 @@ def test_layers_that_are_not_trained_are_left_alone():
 def test_functions_of_nodes_are_continued_smoothly():
     """Hidden nodes take values on half of their grids only."""
     x = grid(-1, 0)
-    model = LAN([1, 2, 1], grid=20, k=3, activation="zero")
+    model = LAN([1, 2, 1], grid=8, k=3, activation="zero")
     after = fit(model, (x, x.sin()), steps=20, progress=False).model
     before, after = (own.get_parameter("layers.1.splines.coef").detach() for own in (model, after))
     assert (before.diff(n=6).abs().amax(2) > before.abs().amax(2)).all()
