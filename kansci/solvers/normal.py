@@ -33,8 +33,9 @@ class Linearization:
 
     Steps are damped: (J^T J + damping D) step = -J^T r, with D = diag(J^T J) + floor max diag(J^T J). The floor
     is the damping itself within LEAST_FLOOR and MOST_FLOOR: early steps are short in all directions (Levenberg),
-    late ones free in those of little effect (Marquardt). Where J^T J fits into memory it is factorized, else the
-    equations are solved by conjugate gradients. J itself is written out where it fits, too.
+    late ones free in those of little effect (Marquardt). Where J^T J fits into memory it is factorized; where it does
+    not, but rows are few, I + J (damping D)^-1 J^T is; else the equations are solved by conjugate gradients. J itself
+    is written out where it fits, too.
 
     Attributes:
         gradient: J^T r.
@@ -51,6 +52,10 @@ class Linearization:
         self._gram = at.vector.new_zeros(system.size, system.size) if is_small else None
         is_written = is_small and 8 * system.size * sum(rows.numel() for rows in at.rows) < memory / 2
         self._blocks: Iterable[Block] = _Kept(system, at, memory / 2, written=is_written)
+        self._wide = None
+        if not is_small and _is_wide(system, at, memory):
+            parts = [block.dense(component) for block in self._blocks for component in range(len(block.rows))]
+            self._wide = torch.cat(parts, 1)
         self._diagonal = torch.zeros_like(at.vector)
         self.gradient = torch.zeros_like(at.vector)
         for block in self._blocks:
@@ -84,6 +89,8 @@ class Linearization:
 
     def _hold(self) -> None:
         self.gradient[self._held] = 0
+        if self._wide is not None:
+            self._wide[self._held] = 0
         if self._gram is not None:
             diagonal = self._diagonal.clone()
             self._gram[self._held] = 0
@@ -113,6 +120,8 @@ class Linearization:
     def damped(self, damping: float) -> Solve | None:
         """x -> (J^T J + damping D)^-1 x, or None if the matrix is not positive definite to rounding."""
         added = damping * self._scale(min(max(damping, LEAST_FLOOR), MOST_FLOOR))
+        if self._wide is not None:
+            return self._solve_wide(self._wide, added)
         if self._gram is None:
             return lambda right: ranks.agree(self._iterate(right, added))
         matrix = self._gram.clone()
@@ -121,6 +130,24 @@ class Linearization:
         if ranks.agree(int(info)):
             return None
         return lambda right: ranks.agree(torch.cholesky_solve((right * ~self._held)[:, None], factor)[:, 0])
+
+    def _solve_wide(self, wide: Float[Tensor, "p n"], added: Float[Tensor, "p"]) -> Solve | None:
+        """By the identity of Woodbury, once refined."""
+        scaled = wide / added[:, None]
+        small = wide.T @ scaled
+        small.diagonal().add_(1)
+        factor, info = torch.linalg.cholesky_ex(small)
+
+        def solve(right: Tensor) -> Tensor:
+            first = right / added
+            return first - scaled @ torch.cholesky_solve((wide.T @ first)[:, None], factor)[:, 0]
+
+        def refined(right: Tensor) -> Tensor:
+            held = right * ~self._held
+            found = solve(held)
+            return found + solve(held - added * found - wide @ (wide.T @ found))
+
+        return None if info else refined
 
     def _scale(self, floor: float) -> Tensor:
         return self._diagonal + floor * self._diagonal.max()
@@ -154,6 +181,13 @@ class Linearization:
         for block in self._blocks:
             total += block.adjoint(terms[block.term][:, block.part])
         return ranks.total(total)
+
+
+def _is_wide(system: System, at: Evaluation, memory: float) -> bool:
+    """Whether rows are fewer than unknowns, and J fits into memory twice."""
+    rows = sum(own.numel() for own in at.rows)
+    plain = system.penalty is None and system.prior is None and not ranks.are_many()
+    return plain and rows < system.size and 16 * system.size * rows < memory / 2
 
 
 class _Kept:

@@ -21,7 +21,7 @@ from kansci.solvers.normal import LEAST_FLOOR, MOST_FLOOR, Linearization, Pinned
 from kansci.solvers.residual import Residual
 from kansci.solvers.system import Evaluation, FactoredBlock, System
 from tests.helpers import assert_same
-from tests.solvers.systems import jacobian_of, make, mixture
+from tests.solvers.systems import jacobian_of, make, mixture, start
 from tests.strategies import points, seeds
 
 PLENTY, BLOCKS_ONLY, NONE = 1e9, 2e5, 1.0  # BLOCKS_ONLY holds the blocks of `system_and_start`, but not J^T J
@@ -229,3 +229,25 @@ def test_grams_are_added_by_panels(size, n, seed):
         patch.setattr(normal, "LEAST_PANEL", 5)
         add_gram(total, columns)
     assert_same((total - before).tril(), (columns @ columns.T).tril())
+
+
+@pytest.mark.parametrize("damping", [1e-2, 1e-6])
+def test_few_rows_are_solved_by_their_own_matrix(damping):
+    x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None].expand(-1, 2).contiguous()
+    system = make([Residual(mixture, x, needs="gradient")], MultKAN([2, 4, 1], grid=8))
+    at = start(system)
+    rows, size = len(at.flat), system.size
+    memory = 2.1 * 16 * size * rows
+    assert memory < 2 * 16 * size**2
+    held = torch.zeros(size, dtype=torch.bool)
+    held[3] = True
+    local = Linearization(system, at, memory, Pinned(held, held))
+    assert local._wide is not None
+    jacobian = jacobian_of(system, at)
+    free = ~held
+    expected = torch.zeros(size).double()
+    matrix = damped_matrix(jacobian, damping)[free][:, free]
+    expected[free] = torch.linalg.solve(matrix, (jacobian.T @ at.flat)[free])
+    solve = local.damped(damping)
+    assert solve is not None
+    assert_same(solve(local.gradient), expected, 1e-6)
