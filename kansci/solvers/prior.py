@@ -28,6 +28,7 @@ class Information:
         matrix: J^T J there.
 
     Example:
+        >>> import torch
         >>> two = torch.tensor([2.0])
         >>> Information(vector=two, slope=0 * two, matrix=torch.ones(1, 1)).value(5 * two)
         tensor(64.)

@@ -30,12 +30,12 @@ from kansci.solvers.unknowns import Unknowns
 BEYOND = 3  # order of the differences above the degree of the splines
 POINTS = 1024  # activations of a QR factorization at a time
 STIFFNESS = tuple(10.0**-power for power in range(0, 25, 2))
-SAME_LOSS = 0.001
+SAME_LOSS, SAME_LOSS_WITH_PRIOR = 0.1, 0.001
 
 
 @torch.no_grad()
 def settle(system: System, at: Evaluation) -> Evaluation:
-    """The same solution, up to a thousandth of its loss, with smooth coefficients where no activation falls."""
+    """The same solution, up to 5 % of its residuals, with smooth coefficients where no activation falls."""
     if not math.isfinite(at.loss):
         return at
     for name, unknowns in system.models.items():
@@ -63,13 +63,14 @@ def _settle_layer(system: System, at: Evaluation, name: str, number: int) -> Eva
     sets = [points for term in system.terms for points in term.point_sets]
     nodes = (_nodes(current, number, part) for points in sets for part in points.split(POINTS))
     triangle = triangular_factor(cast(SplineEdges, current.layers[number].splines), nodes)
+    limit = SAME_LOSS if system.prior is None else SAME_LOSS_WITH_PRIOR  # what earlier data say is exact
     for stiffness in STIFFNESS:
         system.place(at)
         model = copy.deepcopy(current)
         settle_edges(cast(SplineEdges, model.layers[number].splines), triangle, stiffness)
         system.models[name].model = model
         settled = system.evaluate(system.read(system.free(at.vector)))
-        if settled.loss - at.loss < SAME_LOSS * abs(at.loss) < math.inf:
+        if settled.loss - at.loss < limit * abs(at.loss) < math.inf:
             return settled
     return at
 
