@@ -8,7 +8,6 @@ stay in the folder.
 import contextlib
 import copy
 import faulthandler
-import io
 import json
 import math
 import random
@@ -18,10 +17,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import nn
 
 import kansci as ks
 from kansci import checkpoint, sealed
@@ -37,10 +36,34 @@ STRANGE += ["", "x", "lm", "../../etc/passwd", "__import__('os').system('true')"
 
 @dataclass(frozen=True)
 class Base:
-    """A file as it should be, and the function that solves on from it, where it is the checkpoint of a solve."""
+    """A file as it should be.
+
+    Attributes:
+        content: its bytes.
+        tree: what they hold.
+        model: what `load` reads.
+        resume: solves on from it, where it is the checkpoint of a solve.
+    """
 
     content: bytes
+    tree: Group
+    model: Any
     resume: Callable[[Path], object] | None = None
+
+    @classmethod
+    def read(cls, path: Path, resume: Callable[[Path], object] | None = None) -> "Base":
+        """A file that was just written, which is removed."""
+        base = cls(path.read_bytes(), sealed.read(path, checkpoint.FORMAT_VERSION)[0], ks.load(path), resume)
+        path.unlink()
+        return base
+
+
+class Mutant(NamedTuple):
+    """A file as it should not be, how it was made, and whether it has a digest that fits."""
+
+    content: bytes
+    change: str
+    is_sealed: bool
 
 
 # The files
@@ -81,12 +104,10 @@ def make_bases(path: Path) -> dict[str, Base]:
     bases = {}
     for name, model in models.items():
         ks.save(path, model)
-        bases[name] = Base(path.read_bytes())
+        bases[name] = Base.read(path)
     for method in ("lm", "adam", "sgd", "ssbroyden", "lbfgs"):
-        path.unlink()
         solver(method)(path)
-        bases[method] = Base(path.read_bytes(), solver(method))
-    path.unlink()
+        bases[method] = Base.read(path, solver(method))
     return bases
 
 
@@ -199,24 +220,35 @@ def regroup(rng: random.Random, root: Group, other: Group) -> None:
 TREES = (reword, reshape, regroup)
 
 
-def mutate_tree(rng: random.Random, own: Group, other: Group) -> tuple[str, bytes]:
+def mutate_tree(rng: random.Random, own: Group, other: Group) -> Mutant:
     """A file of an adversary who knows the format."""
     root = copy.deepcopy(own)
     change = rng.choice(TREES)
     for _ in range(rng.choice([1, 1, 2])):
         with contextlib.suppress(IndexError):  # nothing of this kind is left
             change(rng, root, other)
-    return change.__name__, sealed._seal(sealed._encode(root), checkpoint.FORMAT_VERSION)
+    return Mutant(sealed._seal(sealed._encode(root), checkpoint.FORMAT_VERSION), change.__name__, True)
 
 
-def mutate_bytes(rng: random.Random, own: bytes, other: bytes) -> tuple[str, bytes]:
+def mutate_bytes(rng: random.Random, own: bytes, other: bytes) -> Mutant:
     """A file of chance, or of an adversary who knows that there is a digest."""
     change = rng.choice(BYTES)
     content = bytes(change(rng, bytearray(own), other))
     if rng.random() < 0.5:
-        return change.__name__, content
+        return Mutant(content, change.__name__, False)
     version = rng.choice([checkpoint.FORMAT_VERSION] * 20 + [0, 2, 2**31])
-    return f"{change.__name__}, sealed", sealed._seal(content, version)
+    return Mutant(sealed._seal(content, version), f"{change.__name__} and seal", True)
+
+
+def mutate(rng: random.Random, own: Base, other: Base) -> Mutant:
+    """Something else than either."""
+    while True:
+        if rng.random() < 0.4:
+            mutant = mutate_tree(rng, own.tree, other.tree)
+        else:
+            mutant = mutate_bytes(rng, own.content, other.content)
+        if mutant.content not in (own.content, other.content):
+            return mutant
 
 
 # What becomes of them
@@ -229,27 +261,8 @@ def judge_load(path: Path, expected: Any) -> str:
     except CheckpointError:
         return "refused"
     for model in found.values() if isinstance(found, dict) else [found]:
-        x = torch.full((3, model.n_inputs), 0.75, dtype=next(iter(model.state_dict().values())).dtype)
-        model(x)
+        model(torch.full((3, model.n_inputs), 0.75, dtype=next(iter(model.state_dict().values())).dtype))
     return "equal" if is_same(found, expected) else "other"
-
-
-def is_same(found: Any, expected: Any) -> bool:
-    """Whether two models, or dicts of them, have the same tensors to the bit."""
-    if isinstance(found, dict) or isinstance(expected, dict):
-        both = isinstance(found, dict) and isinstance(expected, dict) and list(found) == list(expected)
-        return both and all(is_same(found[name], expected[name]) for name in found)
-    ours, theirs = found.state_dict(), expected.state_dict()
-    return (
-        repr(found) == repr(expected)
-        and list(ours) == list(theirs)
-        and all(map(same_bits, ours.values(), theirs.values()))
-    )
-
-
-def same_bits(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors are the same to the bit."""
-    return (a.dtype, a.shape) == (b.dtype, b.shape) and a.numpy().tobytes() == b.numpy().tobytes()
 
 
 def judge_resume(path: Path, resume: Callable[[Path], object]) -> str:
@@ -261,85 +274,80 @@ def judge_resume(path: Path, resume: Callable[[Path], object]) -> str:
     return "solved" if isinstance(found, ks.Solution) else f"got {found!r}"
 
 
+def is_same(found: Any, expected: Any) -> bool:
+    """Whether two models, or dicts of them, have the same tensors to the bit."""
+    if isinstance(found, dict) or isinstance(expected, dict):
+        both = isinstance(found, dict) and isinstance(expected, dict) and list(found) == list(expected)
+        return both and all(is_same(found[name], expected[name]) for name in found)
+    return repr(found) == repr(expected) and bits(found) == bits(expected)
+
+
+def bits(model: nn.Module) -> dict[str, Any]:
+    """All tensors of a model."""
+    return {name: (own.dtype, own.shape, own.numpy().tobytes()) for name, own in model.state_dict().items()}
+
+
 class Watch:
-    """Notes what a loader has no reason to do: other files, other programs, code from text."""
+    """Notes what a reader of files has no reason to do: run programs, make code, import, open files elsewhere."""
 
     EVENTS = ("exec", "compile", "import", "open", "pickle.find_class", "ctypes.dlopen", "socket.connect")
     FAMILIES = ("os.", "subprocess.", "shutil.")
-    HARMLESS = ("os.listdir", "os.scandir", "os.rename", "os.remove")  # a checkpoint that takes the place of another
+    HARMLESS = ("os.listdir", "os.scandir", "os.rename", "os.remove")  # a checkpoint takes the place of the one before
 
     def __init__(self, folder: Path) -> None:
-        """Only files in the folder may be opened."""
-        self.folder, self.seen, self.on = str(folder), Counter(), False
+        """Files in the folder may be opened; others only be read, as those are that tell the version of a package."""
+        self.folder, self.on, self.seen = str(folder), False, []
         sys.addaudithook(self.note)
 
     def note(self, event: str, arguments: tuple[Any, ...]) -> None:
         """One event."""
-        if not self.on or not (event in self.EVENTS or event.startswith(self.FAMILIES)) or event in self.HARMLESS:
+        if not self.on or event in self.HARMLESS:
             return
-        if event == "open" and str(arguments[0]).startswith((self.folder, "/proc/self")):
-            return
-        if event in ("exec", "import"):
-            self.seen[f"{event} {arguments[0]!s:.80}"] += 1
-        else:
-            self.seen[f"{event} {arguments!s:.80}"] += 1
+        is_known = event == "open" and (str(arguments[0]).startswith(self.folder) or "r" in str(arguments[1]))
+        if (event in self.EVENTS or event.startswith(self.FAMILIES)) and not is_known:
+            self.seen.append(f"{event} {arguments!s:.200}")
+
+
+def judge(path: Path, base: Base, mutant: Mutant, is_solve: bool) -> str:
+    """What becomes of a file: whatever else than expected is named."""
+    path.write_bytes(mutant.content)
+    faulthandler.dump_traceback_later(PATIENCE, exit=True)
+    try:
+        verdict = judge_resume(path, base.resume) if is_solve and base.resume else judge_load(path, base.model)
+    except Exception as error:  # noqa: BLE001
+        return f"FAILED with {type(error).__name__}: {error!s:.300}"
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    return verdict if verdict == "refused" or mutant.is_sealed else f"FAILED: {verdict} although damaged"
 
 
 def main(seed: int, count: int, folder: Path) -> dict[str, Any]:
     """Mutate so many files."""
-    rng = random.Random(seed)
-    path = folder / "file.h5"
+    rng, path = random.Random(seed), folder / "file.h5"
     bases = make_bases(path)
-    path.write_bytes(next(iter(bases.values())).content)
-    trees, models = {}, {}
-    for name, base in bases.items():
+    for base in bases.values():
         path.write_bytes(base.content)
-        trees[name], models[name] = sealed.read(path, checkpoint.FORMAT_VERSION)[0], ks.load(path)
-        assert judge_load(path, models[name]) == "equal"
+        assert judge_load(path, base.model) == "equal"
         assert base.resume is None or judge_resume(path, base.resume) == "solved"
-    originals = {base.content for base in bases.values()}
-    watch, outcomes, failures, slowest, start = Watch(folder), Counter(), [], 0.0, peak()
+    watch, outcomes, failures, slowest = Watch(folder), Counter(), [], 0.0
     for number in range(count):
         name, other = rng.choice(list(bases)), rng.choice(list(bases))
-        if rng.random() < 0.4:
-            change, content = mutate_tree(rng, trees[name], trees[other])
-        else:
-            change, content = mutate_bytes(rng, bases[name].content, bases[other].content)
-        if content in originals:
-            continue
-        path.write_bytes(content)
-        resume = bases[name].resume
-        is_solve = resume is not None and rng.random() < 0.5
+        mutant = mutate(rng, bases[name], bases[other])
+        is_solve = bases[name].resume is not None and rng.random() < 0.5
         began = time.perf_counter()
-        faulthandler.dump_traceback_later(PATIENCE, exit=True)
         watch.on = True
-        try:
-            verdict = judge_resume(path, resume) if is_solve and resume is not None else judge_load(path, models[name])
-        except Exception as error:  # noqa: BLE001
-            verdict = f"{type(error).__name__}: {error!s:.200}"
+        verdict = judge(path, bases[name], mutant, is_solve)
         watch.on = False
-        faulthandler.cancel_dump_traceback_later()
-        took = time.perf_counter() - began
-        slowest = max(slowest, took)
-        is_sealed = change in {each.__name__ for each in TREES} or change.endswith("sealed")
-        allowed = ["refused", "equal", "other", "solved"] if is_sealed else ["refused"]
-        if verdict not in allowed:
-            failures.append(f"{number}: {name}, {change}, {'solve' if is_solve else 'load'}: {verdict}")
-            (folder / f"failure-{seed}-{number}.h5").write_bytes(content)
-        outcomes[f"{'solve' if is_solve else 'load'}, {change}: {verdict if verdict in allowed else 'FAILED'}"] += 1
-    return {
-        "outcomes": dict(sorted(outcomes.items())),
-        "failures": failures,
-        "executed": dict(watch.seen),
-        "slowest": slowest,
-        "start": start,
-        "peak": peak(),
-    }
+        slowest = max(slowest, time.perf_counter() - began)
+        outcomes[f"{'solve' if is_solve else 'load'}, {mutant.change}: {verdict:.7}"] += 1
+        if verdict.startswith("FAILED"):
+            failures.append(f"{number}: {name}, {mutant.change}, {'solve' if is_solve else 'load'}: {verdict}")
+            (folder / f"failure-{seed}-{number}.h5").write_bytes(mutant.content)
+    report = {"outcomes": dict(sorted(outcomes.items())), "failures": failures, "executed": watch.seen}
+    return {**report, "slowest": slowest, "peak": peak()}
 
 
 if __name__ == "__main__":
     faulthandler.enable()
     torch.set_num_threads(1)
-    stream = io.StringIO()
-    report = main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
-    sys.stdout.write(json.dumps(report, indent=1))
+    sys.stdout.write(json.dumps(main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])), indent=1))

@@ -234,8 +234,9 @@ CONTRADICTIONS = {
     "degree out of range": lambda: changed(k=10),
     "missing tensor": lambda: changed(tensors={COEF: None}),
     "further tensor": lambda: changed(tensors={"more": torch.zeros(3)}),
-    "other shape": lambda: changed(tensors={COEF: torch.zeros(2, 3, 8)}),
+    "other shape": lambda: changed(tensors={COEF: torch.zeros(2, 3, 8).double()}),
     "whole coefficients": lambda: changed(tensors={COEF: torch.zeros(3, 2, 8, dtype=torch.int64)}),
+    "tensors of both precisions": lambda: changed(tensors={COEF: torch.zeros(3, 2, 8)}),
     "whole masks": lambda: changed(tensors={"layers.0.splines.mask": torch.ones(3, 2, dtype=torch.int64)}),
 }
 

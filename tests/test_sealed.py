@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kansci import sealed
-from kansci.errors import CheckpointError
+from kansci.errors import CheckpointError, RankError
 from kansci.sealed import Group, read, write
 
 NUMBERS = torch.arange(4, dtype=torch.float64)
@@ -199,6 +199,20 @@ def test_more_data_than_the_file_has_bytes_is_refused(path):
         sealed._check_objects(file, path.stat().st_size)
         with pytest.raises(CheckpointError, match="smaller than the file"):
             sealed._check_objects(file, 50)
+
+
+@pytest.mark.parametrize("fault", sealed.FAULTS)
+def test_whatever_is_wrong_with_a_file_is_an_error_of_the_file(fault):
+    message = rf"^expected a file \({fault.__name__}: wrong\); go away$"
+    with pytest.raises(CheckpointError, match=message) as caught, sealed.refusing("expected a file", "go away"):
+        raise fault("wrong")
+    assert isinstance(caught.value.__cause__, fault)
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, SystemExit, RankError])
+def test_what_happens_elsewhere_is_none(fault):
+    with pytest.raises(fault), sealed.refusing("expected a file", "go away"):
+        raise fault
 
 
 # Writing

@@ -8,7 +8,7 @@ References:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -76,17 +76,17 @@ class Causal:
 
     .. math:: w_k = \exp \Big(-\epsilon \sum_{j < k} \langle r^2 \rangle_j \Big)
 
-    relative to the term's own weights.
+    relative to the term's own weight.
 
     Attributes:
-        term: name of the term.
+        term: name of the term; it has one weight for all points.
         tolerance: epsilon.
         coordinate: number of the input that is time.
         slabs: number of slabs.
         every: steps between two updates of the weights.
 
     Raises:
-        ConfigError: no such term.
+        ConfigError: no such term, or one with weights of points.
 
     Example:
         >>> callback = Causal("equation", tolerance=10.0, coordinate=0)
@@ -97,14 +97,12 @@ class Causal:
     coordinate: int = 0
     slabs: int = 32
     every: int = 5
-    _own: Any = field(default=None, init=False, repr=False)
 
     def __call__(self, step: Step) -> list[Residual] | None:
         """Other weights, every so many steps."""
         if step.step % self.every:
             return None
         number, term = _find(step, self.term)
-        self._own = term.weight if self._own is None else self._own
         order = term.point_sets[0][:, self.coordinate].argsort()
         squares = residual_size(step, term)[order].square()
         slabs = squares.tensor_split(min(self.slabs, term.size))
@@ -112,7 +110,16 @@ class Causal:
         before[0] = 0
         weights = torch.empty_like(squares)
         weights[order] = (-self.tolerance * before).exp().repeat_interleave(torch.tensor([len(s) for s in slabs]))
-        return _replaced(step, number, replace(term, weight=self._own * weights))
+        return _replaced(step, number, replace(term, weight=self._own_weight(term, order) * weights))
+
+    def _own_weight(self, term: Residual, order: Tensor) -> float | Tensor:
+        """What the first slab keeps through all updates, so that a solve can go on from its checkpoint."""
+        if not (isinstance(term.weight, Tensor) and term.weight.ndim):
+            return term.weight
+        slabs = term.weight[order].tensor_split(min(self.slabs, term.size))
+        if any(slab.min() != slab.max() for slab in slabs):
+            raise ConfigError(f"expected a term with one weight for all points, got weights of points in {self.term!r}")
+        return slabs[0][0]
 
 
 @torch.no_grad()

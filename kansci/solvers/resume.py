@@ -127,10 +127,17 @@ def pack_evaluation(system: System, at: Evaluation) -> Group:
 
 
 def unpack_evaluation(system: System, group: Group) -> Evaluation:
-    """Evaluate the same point again."""
+    """Evaluate the same point again.
+
+    Raises:
+        CheckpointError: a vector of other numbers.
+    """
+    vector = group.tensors["vector"]
+    if vector.dtype != torch.float64:
+        raise CheckpointError(f"expected a vector of float64, got {vector.dtype}")
     for number, unknowns in enumerate(system.models.values()):
         unknowns.model = unpack_model(group.groups[str(number)], unknowns.model)
-    return system.evaluate(group.tensors["vector"])
+    return system.evaluate(vector)
 
 
 def pack_terms(terms: Sequence[Residual]) -> dict[str, Group]:

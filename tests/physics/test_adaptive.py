@@ -77,6 +77,19 @@ def test_causal_weights_fall_with_the_error_of_earlier_times():
     assert weight.view(4, 100).std(1).max() < 1e-15
 
 
+def test_causal_weights_stay_relative_to_the_weight_of_the_term():
+    """Also where another object goes on, as after an interruption."""
+    weights = []
+
+    def callback(step):
+        weights.append(first(Causal("data", tolerance=5.0, slabs=4, every=1)(step)))
+        return weights[-1:]
+
+    solve(MultKAN([1, 1], domain=(0, 1)), misfit(X, weight=0.1), steps=4, callback=callback, progress=False)
+    assert len(weights) == 4
+    assert all(term.weight[0] == term.weight.max() == 0.1 for term in weights)
+
+
 def test_causal_weights_tend_to_one_as_the_problem_is_solved():
     """u' = -u, u(0) = 1: with the weights the same solution is found."""
     ode = Residual(lambda jet, x: jet.gradient[:, 0, 0] + jet.value[:, 0], X, needs="gradient", name="ode")
@@ -115,6 +128,12 @@ def test_free_scalars_and_several_models_are_passed_on():
 def test_what_cannot_be_moved_is_refused(callback, message):
     with pytest.raises(ConfigError, match=message):
         solve(MultKAN([1, 1], domain=(0, 1)), misfit(X), callback=callback, progress=False)
+
+
+def test_weights_of_points_are_refused():
+    term, callback = misfit(X, weight=1 + X[:, 0]), Causal("data", every=1)
+    with pytest.raises(ConfigError, match="expected a term with one weight for all points"):
+        solve(MultKAN([1, 1], domain=(0, 1)), term, callback=callback, progress=False)
 
 
 def test_targets_belong_to_their_points():

@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import pytest
@@ -51,6 +52,32 @@ def test_too_few_points_are_noticed(unchecked):
     estimate, truth = estimate_and_truth(40, 12, steps=40)
     assert truth > 1e-3
     assert truth / 10 < estimate < 10 * truth
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda jet, x: jet.value[:, 0] * (x[:, 0] - 0.5).log(),
+        lambda jet, x: (jet.value[:, 0] - jet.value[:, 0].detach()).abs().sqrt(),
+        lambda jet, x: x[:, 0],
+    ],
+)
+def test_where_terms_or_their_derivatives_are_undefined_or_nothing_is_determined_the_estimate_is_infinite(
+    function, unchecked
+):
+    x = torch.linspace(-1, 1, 20, dtype=torch.float64)[:, None]
+    term = Residual(lambda jet, x: jet.value[:, 0] - x[:, 0], x)
+    solution = solve(MultKAN([1, 1]), term, fresh=[Residual(function, x)], steps=3, progress=False)
+    assert solution.error_estimate == math.inf
+
+
+def test_relative_to_nothing_the_estimate_is_infinite(unchecked):
+    x = torch.linspace(-1, 1, 20, dtype=torch.float64)[:, None]
+    model = MultKAN([1, 1], base="zero")
+    with torch.no_grad():
+        model.get_parameter("layers.0.splines.coef").zero_()
+    term = Residual(lambda jet, x: jet.value[:, 0], x)
+    assert solve(model, term, fresh=[term], progress=False).error_estimate == math.inf
 
 
 def test_models_that_cannot_be_enriched_have_no_estimate(unchecked):

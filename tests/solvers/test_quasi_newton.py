@@ -42,6 +42,17 @@ def pair(size: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @every_rule
+def test_what_is_not_positive_any_more_is_forgotten(rule):
+    inverse = DenseInverse(rule)
+    inverse.matrix = -torch.eye(3, dtype=torch.float64)
+    step = torch.ones(3, dtype=torch.float64)
+    inverse.update(step, step, 1.0)
+    assert inverse.matrix is None
+    inverse.update(step, step, 1.0)
+    assert_same(inverse.times(step), step)
+
+
+@every_rule
 @given(st.integers(2, 6), seeds)
 def test_updates_are_the_published_ones(rule, size, seed):
     """B <- tau (B - B s s^T B / s^T B s + theta w w^T) + y y^T / y^T s, equation 2 of Al-Baali and Khalfan."""

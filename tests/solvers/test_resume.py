@@ -1,10 +1,12 @@
 import math
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
 
 import kansci as ks
+from kansci import checkpoint, sealed
 from kansci.errors import CheckpointError, ConfigError
 from kansci.nn.mlp import MLP
 from kansci.nn.multkan import MultKAN
@@ -167,6 +169,82 @@ def test_saved_models_are_no_checkpoints(tmp_path):
     ks.save(path, MultKAN([1, 1]))
     with pytest.raises(CheckpointError, match="to be the checkpoint of a solve, got a model"):
         run(checkpoint=path)
+
+
+# States undamaged by their digest and of this problem that no solve leaves behind
+
+
+def changed(path, change) -> None:
+    root, version = sealed.read(path, 1)
+    change(root.groups["solve"])
+    sealed.write(path, root, version)
+
+
+def put(name, value, *groups):
+    """What sets a value of a description or a tensor."""
+
+    def change(solve):
+        for group in groups:
+            solve = solve.groups[group]
+        (solve.tensors if isinstance(value, torch.Tensor) else solve.about)[name] = value
+
+    return change
+
+
+def single(tensors, name):
+    tensors[name] = tensors[name].float()
+
+
+LONG = torch.zeros(99, dtype=torch.float64)
+STATES = {
+    "no method": ("lm", lambda solve: solve.groups.pop("method")),
+    "no losses": ("lm", put("losses", [])),
+    "stage after the last": ("lm", put("stage", 2)),
+    "negative step": ("lm", put("done", -1)),
+    "step that is no number": ("lm", put("done", "7")),
+    "status that is no text": ("lm", put("status", [])),
+    "no damping": ("lm", put("damping", 0.0, "method")),
+    "negative damping": ("lm", put("damping", -1.0, "method")),
+    "undefined damping": ("lm", put("damping", math.nan, "method")),
+    "longer vector": ("lm", put("vector", LONG, "at")),
+    "vector of single precision": ("lm", lambda solve: single(solve.groups["at"].tensors, "vector")),
+    "other model": ("lm", lambda solve: solve.groups["at"].groups.update({"0": checkpoint.pack(MLP([1, 2, 1]))})),
+    "other history": ("lm", put("loss", LONG, "history")),
+    "tables in the history": ("lm", put("loss", torch.ones(5, 2).double(), "history")),
+    "epoch after the last": ("adam", put("epoch", 2**70, "method")),
+    "moments of other size": ("adam", put("exp_avg", LONG, "method")),
+    "no moments": ("adam", lambda solve: solve.groups["method"].tensors.pop("exp_avg")),
+    "other moments": ("sgd", put("exp_avg", LONG, "method")),
+    "matrix of other size": ("bfgs", put("matrix", torch.eye(3).double(), "method")),
+    "matrix of single precision": ("bfgs", lambda solve: single(solve.groups["method"].tensors, "matrix")),
+    "steps of other size": ("lbfgs", put("steps", torch.ones(2, 99).double(), "method")),
+    "steps that lead nowhere": ("lbfgs", lambda solve: solve.groups["method"].tensors["steps"].zero_()),
+}
+
+
+@pytest.fixture(scope="module")
+def five_steps(tmp_path_factory):
+    """The checkpoint of a solve by each method."""
+
+    @cache
+    def content(method):
+        path = tmp_path_factory.mktemp(method) / "solve.h5"
+        run(method=method, checkpoint=path, steps=5, grids=None)
+        return path.read_bytes()
+
+    return content
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_states_that_do_not_fit_are_refused_and_nothing_lost(name, five_steps, tmp_path):
+    method, change = STATES[name]
+    path = tmp_path / "solve.h5"
+    path.write_bytes(five_steps(method))
+    changed(path, change)
+    before = path.read_bytes()
+    with pytest.raises(CheckpointError, match=f"expected {path} to hold the state of this solve"):
+        run(method=method, checkpoint=path, steps=8, grids=None)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("options", [{"steps": 0}, {"seconds": -1.0}, {"seconds": math.nan}])

@@ -25,7 +25,7 @@ from kansci.physics.pde import dirichlet, periodic, poisson
 from kansci.solvers import normal
 from kansci.solvers.problem import Parameter
 from kansci.solvers.residual import Residual
-from kansci.solvers.solve import solve
+from kansci.solvers.solve import METHODS, solve
 from kansci.tracing import trace
 
 
@@ -361,6 +361,19 @@ def test_a_start_that_is_not_finite_has_diverged():
     solution = solve(network(), singular, progress=False)
     assert solution.status == "diverged"
     assert error(solution.model, lambda x: network()(x[:, None])[:, 0]) < 1e-6
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e308])
+def test_a_model_that_is_not_finite_has_diverged(value, method):
+    model = network()
+    with torch.no_grad():
+        model.get_parameter("layers.0.splines.coef").fill_(value)
+    term = Residual(lambda jet, x, p: p["a"] * jet.value[:, 0] - 1, X)
+    solution = solve(model, term, method=method, parameters={"a": 2.0}, fresh=[term], progress=False)
+    assert solution.status == "diverged"
+    assert solution.error_estimate == solution.parameters["a"].standard_error == math.inf
+    assert solution.parameters["a"].value == 2.0
 
 
 GROWTH = growth()

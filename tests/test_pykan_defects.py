@@ -1,0 +1,529 @@
+"""What goes wrong in pykan 0.2.8 does not go wrong here: one test for each known defect, by its number.
+
+T is training, K what is kept of models, B splines and layers.
+"""
+
+import copy
+import math
+import pickle
+import random
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import kansci as ks
+from kansci.config import LayerConfig, ModelConfig, Width
+from kansci.errors import CheckpointError, ConfigError, DataError
+from kansci.functions import LIBRARY
+from kansci.nn.edges import SplineEdges
+from kansci.solvers.solve import METHODS
+
+X = torch.linspace(0, 1, 40, dtype=torch.float64)[:, None]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.fixture(autouse=True)
+def fast(unchecked):
+    """Types are checked in the tests of the parts."""
+
+
+@pytest.fixture
+def library() -> Iterator[dict[str, Any]]:
+    """The table of functions, which is afterwards what it was."""
+    before = dict(LIBRARY)
+    yield LIBRARY
+    LIBRARY.clear()
+    LIBRARY.update(before)
+
+
+def points(n: int, d: int, seed: int = 0) -> Tensor:
+    return 2 * torch.rand(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) - 1
+
+
+def samples(n: int = 60) -> tuple[Tensor, Tensor]:
+    x = points(n, 2)
+    return x, (x[:, :1] + 0.5 * x[:, 1:]).sin()
+
+
+def misfit(x: Tensor = X) -> ks.Residual:
+    return ks.Residual(lambda jet, x, y: jet.value - y, x, targets=x.exp())
+
+
+def small(**options: Any) -> ks.MultKAN:
+    return ks.MultKAN([1, 2, 1], **{"grid": 2, "domain": (0, 1), **options})
+
+
+def fitted(**options: Any) -> ks.Solution:
+    return ks.fit(ks.MultKAN([2, 2, 1], grid=3), samples(), **{"steps": 3, "progress": False, **options})
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    """Whether two models have the same tensors to the bit."""
+    ours, theirs = a.state_dict(), b.state_dict()
+    return list(ours) == list(theirs) and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def splines(model: ks.MultKAN) -> SplineEdges:
+    """Those of the first layer."""
+    return cast(SplineEdges, model.layers[0].splines)
+
+
+def random_states() -> tuple[Any, ...]:
+    kind, keys, *others = np.random.get_state()  # noqa: NPY002
+    return torch.get_rng_state().tolist(), random.getstate(), kind, list(keys), others
+
+
+class Watch(TorchDispatchMode):
+    """Counts the operations within its block, and the numbers of the largest tensor that they make."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls, self.largest = Counter(), 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        self.calls[str(func)] += 1
+        for own in found if isinstance(found, list | tuple) else [found]:
+            if isinstance(own, Tensor):
+                self.largest = max(self.largest, own.untyped_storage().nbytes() // own.element_size())
+        return found
+
+
+def largest_of(do: Callable[[], object]) -> int:
+    with Watch() as watch:
+        do()
+    return watch.largest
+
+
+# Training
+
+IMPORTS = """
+import random, sys, numpy, torch
+states = lambda: (torch.get_rng_state().tolist(), random.getstate(), str(numpy.random.get_state()))
+before = states()
+import kansci
+for name in kansci.__all__:
+    getattr(kansci, name)
+sys.exit(states() != before)
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_t1_no_method_touches_global_random_numbers(method):
+    """LBFGS.step calls torch.manual_seed(0), so that whoever redraws points gets the same ones for ever."""
+    before, drawn = random_states(), []
+    ks.solve(small(), misfit(), method=method, steps=2, batch_size=10 if method in ("adam", "sgd") else None)
+    assert random_states() == before
+    ks.solve(small(), misfit(), method=method, steps=3, callback=lambda step: drawn.append(float(torch.rand(()))))
+    assert len(set(drawn)) == len(drawn) >= 2
+
+
+def test_t2_neither_importing_nor_building_seeds_global_generators():
+    """KAN(...) and import kan.MLP reseed torch, numpy and random."""
+    before = random_states()
+    for model in (ks.MultKAN, ks.LAN, ks.MLP):
+        model([2, 3, 1], seed=5)
+    assert random_states() == before
+    subprocess.run([sys.executable, "-c", IMPORTS], cwd=Path(__file__).parents[1], check=True)
+
+
+@pytest.mark.parametrize("options", [{"method": "Adm"}, {"loss": "msee"}, {"optimizer": "adam"}])
+def test_t3_unknown_names_are_refused(options):
+    """An unknown optimizer trains nothing and says nothing."""
+    with pytest.raises((ConfigError, TypeError), match=r"Adm|msee|optimizer"):
+        fitted(**options)
+
+
+def test_t4_solves_in_threads_do_not_mix():
+    """Losses and regularizations are global variables, which models and threads share."""
+    alone = [fitted(seed=seed, penalty=ks.Penalty(l1=seed / 100), steps=8) for seed in range(3)]
+    found: dict[int, ks.Solution] = {}
+
+    def work(seed: int) -> None:
+        found[seed] = fitted(seed=seed, penalty=ks.Penalty(l1=seed / 100), steps=8)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for seed, solution in enumerate(alone):
+        assert found[seed].history.loss.tolist() == solution.history.loss.tolist()
+        assert same(found[seed].model, solution.model)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_t5_an_interrupted_fit_leaves_the_model_as_it_was(error):
+    """Ctrl-C or an exception leaves the symbolic part switched off for good."""
+    model = ks.kanpile("x*sin(y)", ["x", "y"]).requires_grad_(True)
+    before = copy.deepcopy(model)
+
+    def interrupt(step: Any) -> None:
+        raise error
+
+    data = (points(50, 2), points(50, 1, seed=1))
+    with pytest.raises(error):
+        ks.fit(model, data, callback=interrupt, progress=False)
+    assert same(model, before)
+    assert [p.requires_grad for p in model.parameters()] == [p.requires_grad for p in before.parameters()]
+    assert torch.equal(model(data[0]), before(data[0]))
+    again, fresh = (ks.fit(own, data, steps=2, progress=False) for own in (model, before))
+    assert same(again.model, fresh.model)
+
+
+def test_t6_test_data_leave_no_trace_in_the_model():
+    """After fit the caches hold the test set, by which networks are then pruned and snapped."""
+    x, y = samples()
+    tested = ks.Dataset(x, y, x_test=points(37, 2, seed=3), y_test=points(37, 1, seed=4), domain=(-1, 1))
+    with_test = ks.fit(ks.MultKAN([2, 2, 1], grid=3), tested, steps=3, progress=False)
+    assert same(with_test.model, fitted().model)
+    held = [*with_test.model.state_dict().values(), *vars(with_test.model).values()]
+    assert not any(37 in own.shape for own in held if isinstance(own, Tensor))
+    assert ks.trace(with_test.model, x).nodes[1].shape == (60, 2)
+
+
+def test_t7_options_that_do_not_fit_are_refused_and_others_work():
+    """Few steps with many grid updates divide by zero; a batch larger than the test set is an error."""
+    x, y = samples()
+    data = ks.Dataset(x, y, x_test=x[:5], y_test=y[:5])
+    model = ks.MultKAN([2, 1, 1], grid=2)
+    stages = ks.fit(model, data, grids=[2, 4, 8], steps=1, progress=False).history.stage.tolist()
+    assert stages == [0, 1, 2]
+    for batch_size in (6, 60, 1000):
+        found = ks.fit(model, data, method="adam", batch_size=batch_size, steps=2, progress=False)
+        assert len(found.history.loss) == 2
+    refused: list[dict[str, Any]] = [{"grids": [3]}, {"method": "adam", "batch_size": 0}, {"batch_size": 10}]
+    for options in refused:
+        with pytest.raises(ConfigError, match=r"grids|batch_size"):
+            ks.fit(model, data, **options)
+
+
+def test_t8_the_test_pass_takes_no_derivatives_of_the_same_function():
+    """The test pass runs with autograd, and without the options of the training pass."""
+    x, y = samples()
+    x_test, y_test = points(37, 2, seed=3), points(37, 1, seed=4)
+    passes = []
+
+    class Line(nn.Linear):
+        def forward(self, input: Tensor) -> Tensor:
+            passes.append((len(input), torch.is_grad_enabled()))
+            return super().forward(input)
+
+    line = Line(2, 1).double()
+    solution = ks.fit(line, ks.Dataset(x, y, x_test, y_test), steps=2, progress=False)
+    tested = [watched for n, watched in passes if n == 37]
+    assert tested and not any(tested)
+    with torch.no_grad():
+        expected = (solution.model(x_test) - y_test).norm() / y_test.norm()
+    assert solution.error_estimate == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_t9_losses_are_reported_as_they_are():
+    """The square root of whatever the loss function returns is reported, NaN where that is negative."""
+    x = points(50, 2)
+    classes = (x[:, 0] > 0).long()
+    found = ks.fit(ks.MultKAN([2, 2], grid=3), (x, classes), loss="cross_entropy", steps=3, progress=False)
+    with torch.no_grad():
+        expected = nn.functional.cross_entropy(found.model(x), classes)
+    assert found.loss == pytest.approx(float(expected), rel=1e-9)
+
+    def shifted(f: Tensor, y: Tensor) -> Tensor:
+        return (f - y).square().sum(1) - 1
+
+    found = fitted(loss=shifted, steps=5)
+    with torch.no_grad():
+        expected = shifted(found.model(samples()[0]), samples()[1]).mean()
+    assert found.loss == pytest.approx(float(expected), rel=1e-9)
+    assert -1 <= found.loss < 0
+
+
+@pytest.mark.parametrize("method", ["bfgs", "ssbroyden", "lbfgs"])
+def test_t10_curvature_is_forgotten_when_grids_change(method):
+    """The history of L-BFGS outlives a grid update, which changes the parameters under it."""
+    options = {"method": method, "steps": 8, "tolerance": 1e-9, "progress": False}
+    first = ks.solve(small(), misfit(), grids=[2], **options)
+    second = ks.solve(first.model, misfit(), grids=[4], **options)
+    whole = ks.solve(small(), misfit(), grids=[2, 4], **options)
+    assert whole.history.loss[whole.history.stage == 1].tolist() == pytest.approx(
+        second.history.loss.tolist(), rel=1e-9
+    )
+
+
+@pytest.mark.parametrize("name", ["l1", "entropy", "smoothness"])
+def test_t11_every_penalty_has_a_gradient(name):
+    """One of the regularization metrics has a gradient of exactly zero."""
+    nothing = ks.Residual(lambda jet, x: 0 * jet.value, points(50, 2))
+    model, penalty = ks.MultKAN([2, 3, 1]), ks.Penalty(**{name: 1.0})
+    history = ks.solve(model, nothing, penalty=penalty, method="adam", rate=1e-3, steps=3, progress=False).history
+    falls = -np.diff(history.terms["penalty"])
+    assert (falls > 1e-6 * history.terms["penalty"][0]).all()
+
+
+def test_t12_a_penalty_is_never_dropped():
+    """With save_act=False the penalty is set to zero and training goes on."""
+    penalty = ks.Penalty(l1=1e-2)
+    for method in METHODS:
+        history = fitted(penalty=penalty, method=method).history
+        assert (history.terms["penalty"] > 0).all()
+        assert history.loss.tolist() == pytest.approx(np.sum(list(history.terms.values()), 0).tolist())
+    with pytest.raises(ConfigError, match="to penalize edges of"):
+        ks.fit(nn.Linear(2, 1).double(), samples(), penalty=penalty, progress=False)
+
+
+def test_t13_batches_are_epochs_in_which_every_sample_is_used_once():
+    """A batch is a random subset each time, by global random numbers; samples are used often or never."""
+
+    def epochs(seed: int) -> list[list[float]]:
+        batches = []
+
+        def misfit(jet: Any, x: Tensor, y: Tensor) -> Tensor:
+            if len(x) == 8 and torch.is_grad_enabled():
+                batches.append(x[:, 0].tolist())
+            return jet.value - y
+
+        term = ks.Residual(misfit, X, targets=X.exp())
+        ks.solve(small(), term, method="adam", batch_size=8, steps=3, seed=seed, progress=False)
+        return batches
+
+    batches = epochs(seed=1)
+    assert len(batches) == 15
+    for epoch in range(3):
+        assert sorted(x for batch in batches[5 * epoch : 5 * epoch + 5] for x in batch) == X[:, 0].tolist()
+    assert batches[:5] != batches[5:10]
+    assert epochs(seed=1) == batches != epochs(seed=2)
+
+
+def test_t14_symbolic_edges_are_evaluated_together_or_not_at_all():
+    """Every forward pass loops over all edges in Python, whether or not they are symbolic."""
+    model = ks.kanpile([f"sin({a}*x + {a}) + sin(y - {a})" for a in (1, 2, 3)], ["x", "y"])
+    with torch.no_grad(), Watch() as watch:
+        model(points(20, 2))
+    assert watch.calls["aten.sin.default"] == 1
+    assert all(layer.symbols is None for layer in ks.MultKAN([2, 3, 1]).layers)
+
+
+# What is kept
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: ks.refine(model, 10),
+        lambda model: ks.refine(model, 7, tolerance=0.5),
+        lambda model: ks.adapt_grid(model, points(90, 2) ** 3, tolerance=1.0),
+        lambda model: (
+            ks.solve(model, ks.Residual(lambda j, x: j.value - 1, points(50, 2)), grids=[5, 20], steps=2).model
+        ),
+    ],
+)
+def test_k1_changed_models_are_saved_as_they_are(change, tmp_path):
+    """The checkpoint of refine has the old grid."""
+    model = change(ks.MultKAN([2, 2, 1], grid=5))
+    ks.save(tmp_path / "model.h5", model)
+    loaded = ks.load(tmp_path / "model.h5")
+    assert loaded.config == model.config
+    assert torch.equal(loaded(points(9, 2)), model(points(9, 2)))
+
+
+def test_k5_numpy_numbers_are_saved_and_unknown_functions_are_named(tmp_path, library):
+    """Models with a grid of numpy type, or with a function that is not in the library, cannot be loaded."""
+    path = tmp_path / "model.h5"
+    options: dict[str, Any] = {"grid": np.int64(4), "k": np.int8(3), "domain": np.array([0.0, 1.0])}
+    model = ks.MultKAN([np.int64(2), np.int32(1)], **options)
+    ks.save(path, model)
+    assert same(ks.load(path), ks.MultKAN([2, 1], grid=4, domain=(0, 1)))
+    ks.register_function("anonymous", torch.atan, lambda sp, x: sp.atan(x))
+    config = ModelConfig((LayerConfig(1, Width(1), splines=False, symbols=(("anonymous",),)),))
+    ks.save(path, ks.MultKAN.from_config(config))
+    assert torch.equal(ks.load(path)(X), X.atan())
+    del library["anonymous"]
+    with pytest.raises(CheckpointError, match="anonymous"):
+        ks.load(path)
+
+
+def test_k6_older_versions_are_what_they_were(tmp_path):
+    """rewind writes the current model under the name of an older one, and may overwrite versions."""
+    first = ks.MultKAN([2, 2, 1], grid=3)
+    second = fitted().model
+    ks.save(tmp_path / "1.h5", first)
+    ks.save(tmp_path / "2.h5", second)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    again = ks.load(tmp_path / "1.h5")
+    assert same(again, first) and not same(again, second)
+    ks.fit(again, samples(), steps=2, progress=False)
+    ks.save(tmp_path / "3.h5", again)
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert after == {**before, "3.h5": before["1.h5"]}
+
+
+def test_k7_nothing_is_written_unless_asked(tmp_path, monkeypatch):
+    """prune and refine write files although auto_save is off."""
+    monkeypatch.chdir(tmp_path)
+    model = fitted(grids=[3, 6], penalty=ks.Penalty(l1=1e-3)).model
+    model = ks.adapt_grid(ks.refine(model, 12), samples()[0], tolerance=1.0)
+    ks.trace(model, samples()[0])
+    assert not list(tmp_path.iterdir())
+
+
+def test_k8_copies_are_made_in_memory(tmp_path, monkeypatch):
+    """copy writes files into the working directory and changes the number of the round."""
+    monkeypatch.chdir(tmp_path)
+    model = fitted().model
+    twin = copy.deepcopy(model)
+    assert same(twin, model) and repr(twin) == repr(model)
+    with torch.no_grad():
+        twin.layers[0].splines.coef.zero_()
+    assert not same(twin, model)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda own: pickle.loads(pickle.dumps(own))])  # noqa: S301
+def test_k9_models_can_be_copied_and_pickled(duplicate):
+    """copy.deepcopy and pickle fail after a forward pass, and with symbolic edges."""
+    solution = fitted()
+    formula = ks.kanpile("exp(sin(x) + y**2)", ["x", "y"]).requires_grad_(True)
+    for model in (solution.model, formula):
+        x = points(20, 2).requires_grad_()
+        model(x).sum().backward()
+        assert torch.equal(duplicate(model)(x), model(x))
+    twin = duplicate(solution)
+    assert same(twin.model, solution.model) and twin.history.loss.tolist() == solution.history.loss.tolist()
+
+
+def test_k10_data_are_not_in_files(tmp_path):
+    """Cached training data are written into every checkpoint, and one operation writes dozens of them."""
+    x, y = samples()
+    ks.save(tmp_path / "model.h5", fitted(checkpoint=tmp_path / "solve.h5").model)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.h5", "solve.h5"]
+    for path in tmp_path.iterdir():
+        content = path.read_bytes()
+        assert not any(row.numpy().tobytes() in content for row in (*x, *y))
+        assert len(content) < 100_000
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_k11_models_stay_on_their_device_and_load_on_any(device, tmp_path):
+    """Files of models on a GPU cannot be loaded without one; surgery returns models on the CPU."""
+    model = ks.MultKAN([2, 2, 1], grid=3, device=device)
+    x = points(50, 2).to(device)
+    ks.save(tmp_path / "model.h5", model)
+    assert all(own.device.type == "cpu" for own in ks.load(tmp_path / "model.h5").state_dict().values())
+    moved = [ks.load(tmp_path / "model.h5", device=device), ks.refine(model, 6), ks.adapt_grid(model, x, tolerance=1.0)]
+    for own in moved:
+        assert {tensor.device.type for tensor in own.state_dict().values()} == {device}
+        assert own(x).device.type == device
+    assert device == "cpu" or device.encode() not in (tmp_path / "model.h5").read_bytes()
+
+
+# Splines and layers
+
+
+@pytest.mark.parametrize("make", [small, lambda: ks.LAN([1, 2, 1], domain=(0, 1))])
+def test_b1_functions_continue_outside_their_domain(make):
+    """Outside the grid the spline part is zero: values jump."""
+    model, eps = make(), 1e-6
+    around = torch.tensor([0 - eps, 0 + eps, 1 - eps, 1 + eps], dtype=torch.float64)[:, None]
+    with torch.no_grad():
+        below, above, before, after = model(around).flatten().tolist()
+    assert abs(below - above) + abs(before - after) < 100 * eps
+    edge = ks.MultKAN([1, 1], domain=(0, 1), base="zero")
+    far = edge(torch.tensor([[5.0], [50.0], [95.0]], dtype=torch.float64)).flatten()
+    with torch.no_grad():
+        end = edge.jet(torch.ones(1, 1, dtype=torch.float64), "gradient")
+    assert far.tolist() == pytest.approx([float(end.value + own * end.gradient) for own in (4, 49, 94)])
+    assert abs(float(end.gradient)) > 1e-3
+
+
+def test_b2_constant_inputs_keep_living_edges():
+    """A constant input gets a grid of no width, on which the spline is silently zero."""
+    x, y = samples()
+    x[:, 1] = 0.7
+    data = ks.Dataset(x, y)
+    models = [ks.MultKAN([2, 2, 1], domain=data.domain), ks.adapt_grid(ks.MultKAN([2, 2, 1]), x, tolerance=1.0)]
+    for model in models:
+        edges = splines(model)
+        assert (edges.knots.diff(dim=1) > 1e-3).all()
+        (slopes,) = torch.autograd.grad(model(x).sum(), edges.coef)
+        assert (slopes.abs().sum(2) > 0).all()
+    assert ks.fit(models[0], data, steps=5, progress=False).loss < 1
+    with pytest.raises(ConfigError, match="low < high"):
+        ks.MultKAN([2, 1], domain=[(0, 1), (0.7, 0.7)])
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.01, 0.25])
+def test_b3_the_margin_of_grids_is_an_option(margin):
+    """The margin is zero, whatever is asked for and whatever the documentation says."""
+    adapted = ks.adapt_grid(ks.MultKAN([1, 1]), X / 2, margin=margin, tolerance=1.0)
+    low, high = (float(end) for end in adapted.domain)
+    assert (low, high) == pytest.approx((-margin / 2, 0.5 + margin / 2))
+
+
+def test_b4_projections_need_little_memory():
+    """Moving grids solves the same least squares problem for each target, on (in, out, samples, functions) numbers."""
+    model, x = ks.MultKAN([20, 30, 1], grid=5), points(2000, 20)
+    for move in (lambda: ks.adapt_grid(model, x, tolerance=1.0), lambda: ks.refine(model, 7, tolerance=1.0)):
+        assert largest_of(move) < 20 * 30 * 2000
+
+
+def test_b5_degenerate_and_undefined_problems_end_with_an_answer_or_a_reason():
+    """Least squares of few or undefined samples end with 'lstsq failed' and an internal error."""
+    model = ks.MultKAN([2, 2, 1], grid=10)
+    few = points(4, 2).repeat(5, 1)
+    found = ks.fit(model, (few, few[:, :1]), progress=False)
+    assert found.loss < 1e-9
+    assert all(own.isfinite().all() for own in found.model.state_dict().values())
+    assert ks.adapt_grid(model, few, tolerance=1.0)(few).isfinite().all()
+    few[7, 0] = math.nan
+    for refused in (lambda: ks.fit(model, (few, few[:, :1])), lambda: ks.adapt_grid(model, few)):
+        with pytest.raises(DataError, match="NaN or infinity in 1 rows: 7"):
+            refused()
+    with torch.no_grad():
+        splines(model).coef[0, 0, 0] = math.nan
+    assert ks.fit(model, samples(), progress=False).status == "diverged"
+
+
+def test_b6_edges_are_not_written_out_unless_asked():
+    """Every forward pass makes three tensors of (samples, targets, sources)."""
+    model, x = ks.MultKAN([20, 30, 1], grid=5), points(2000, 20)
+    with torch.no_grad():
+        assert largest_of(lambda: model(x)) < 30 * 20 * 2000
+        assert largest_of(lambda: ks.trace(model, x)) >= 30 * 20 * 2000
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (3, 4), (2, 1, 3), (0,)])
+def test_b7_inputs_may_have_any_leading_dimensions(shape):
+    """Inputs must have two dimensions."""
+    model = ks.MultKAN([2, [2, 1], 3])
+    x = points(max(1, math.prod(shape)), 2)[: math.prod(shape)]
+    found = model(x.reshape(*shape, 2))
+    assert found.shape == (*shape, 3)
+    assert torch.equal(found.reshape(-1, 3), model(x))
+
+
+def test_b8_only_functions_alive_are_evaluated():
+    """The recursion for B-splines goes over all intervals for every sample."""
+    x = points(500, 2)
+    coarse, fine = (ks.MultKAN([2, 3, 1], grid=grid) for grid in (5, 5000))
+    coef = splines(fine).coef
+    near = torch.full((1, 2), 1e-4, dtype=torch.float64)
+    with torch.no_grad():
+        assert largest_of(lambda: fine(x)) < 2 * (largest_of(lambda: coarse(x)) + coef.numel())
+        expected = fine(near)
+        coef[..., :2500] = coef[..., 2508:] = math.nan
+        assert torch.equal(fine(near), expected)
+
+
+def test_every_defect_has_its_test():
+    numbers = {"t": range(1, 15), "k": [1, *range(5, 12)], "b": range(1, 9)}
+    expected = {f"{letter}{number}" for letter, each in numbers.items() for number in each}
+    assert {name.split("_")[1] for name in globals() if name.startswith("test_")} == {*expected, "every"}
