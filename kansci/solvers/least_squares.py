@@ -12,7 +12,6 @@ References:
 import math
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from kansci.errors import CheckpointError
@@ -20,7 +19,7 @@ from kansci.sealed import Group
 from kansci.solvers import ranks
 from kansci.solvers.growth import escapes, grow, is_far
 from kansci.solvers.method import Settings
-from kansci.solvers.normal import Linearization, Pinned, Solve
+from kansci.solvers.normal import Linearization, Solve
 from kansci.solvers.system import Evaluation, System
 
 RAISE, LOWER, EASE = 3.0, 2.0, 5.0
@@ -54,7 +53,7 @@ class LevenbergMarquardt:
 
     def step(self, system: System, at: Evaluation) -> Evaluation | str:
         """A lower point, or the same function on grids that have grown."""
-        local = Linearization(system, at, self._settings.memory, self._pinned(at))
+        local = Linearization(system, at, self._settings.memory, self._settings.pinned(at.vector))
         before = self.damping
         found = self._descend(system, at, local)
         if found is None:
@@ -91,7 +90,7 @@ class LevenbergMarquardt:
             if change is not None:
                 if ranks.agree(bool(-(change @ local.gradient) < SMALLEST_GAIN * abs(at.loss))):
                     break
-                trial = system.evaluate(self._clip(at.vector + change))
+                trial = system.evaluate(self._settings.clip(at.vector + change))
                 if math.isfinite(trial.loss) and not is_far(system, trial):
                     if escapes(system, trial):
                         return grow(system, at, trial)
@@ -100,20 +99,6 @@ class LevenbergMarquardt:
                         return trial
             self.damping *= RAISE
         return None
-
-    def _clip(self, vector: Tensor) -> Tensor:
-        count = len(self._settings.bounds[0])
-        if not count:
-            return vector
-        return torch.cat([vector[:-count], vector[-count:].clamp(*self._settings.bounds)])
-
-    def _pinned(self, at: Evaluation) -> Pinned | None:
-        low, high = self._settings.bounds
-        if not len(low):
-            return None
-        free = torch.zeros(len(at.vector) - len(low), dtype=torch.bool, device=low.device)
-        scalars = at.vector[-len(low) :]
-        return Pinned(torch.cat([free, scalars <= low]), torch.cat([free, scalars >= high]))
 
 
 def _promise(local: Linearization, damping: float) -> float:

@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from kansci.sealed import Group
+from kansci.solvers.normal import Pinned
 from kansci.solvers.system import Evaluation, System
 
 
@@ -27,6 +30,20 @@ class Settings(NamedTuple):
     batch_size: int | None = None
     rate: Callable[[float], float] | None = None
     seed: int = 0
+
+    def clip(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "p"]:
+        """The nearest vector within the bounds."""
+        count = len(self.bounds[0])
+        return torch.cat([vector[:-count], vector[-count:].clamp(*self.bounds)]) if count else vector
+
+    def pinned(self, vector: Float[Tensor, "p"]) -> Pinned | None:
+        """Which unknowns stand at a bound, or None if none has any."""
+        low, high = self.bounds
+        if not len(low):
+            return None
+        free = torch.zeros(len(vector) - len(low), dtype=torch.bool, device=low.device)
+        scalars = vector[-len(low) :]
+        return Pinned(torch.cat([free, scalars <= low]), torch.cat([free, scalars >= high]))
 
 
 @runtime_checkable

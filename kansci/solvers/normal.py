@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from kansci.errors import ConfigError
@@ -23,6 +23,10 @@ class Pinned(NamedTuple):
 
     low: Tensor
     high: Tensor
+
+    def held(self, gradient: Float[Tensor, "p"]) -> Bool[Tensor, "p"]:
+        """Those that would leave their bounds if the gradient had its way."""
+        return (self.low & (gradient > 0)) | (self.high & (gradient < 0))
 
 
 class Linearization:
@@ -73,7 +77,7 @@ class Linearization:
             self._diagonal = self._gram.diagonal()
         self._held = torch.zeros_like(self.gradient, dtype=torch.bool)
         if pinned is not None:
-            self._held = (pinned.low & (self.gradient > 0)) | (pinned.high & (self.gradient < 0))
+            self._held = pinned.held(self.gradient)
             self._hold()
         self.scale = self._scale(LEAST_FLOOR)
 
@@ -105,31 +109,34 @@ class Linearization:
         return self._gram.tril() + self._gram.tril(-1).T
 
     def inverse(self, damping: float) -> Float[Tensor, "p p"] | None:
-        """(J^T J + damping D)^-1 with the largest floor, or None where it is too large or not to be had."""
-        if self._gram is None:
-            return None
-        matrix = self._gram.clone()
-        matrix.diagonal().add_(damping * self._scale(MOST_FLOOR))
-        factor, info = torch.linalg.cholesky_ex(matrix)
-        return None if info else torch.cholesky_inverse(factor)
+        """(J^T J + damping D)^-1, or None if the matrix is too large or not positive definite to rounding."""
+        factor = None if self._gram is None else self._factor(self._gram, self._added(damping))
+        return None if factor is None else torch.cholesky_inverse(factor)
 
     def diagonal_inverse(self, damping: float) -> Float[Tensor, "p"]:
-        """The inverse of diag(J^T J), damped in the same way."""
-        return 1 / (self._diagonal + damping * self._scale(MOST_FLOOR))
+        """The inverse of the diagonal of J^T J + damping D."""
+        return 1 / (self._diagonal + self._added(damping))
 
     def damped(self, damping: float) -> Solve | None:
         """x -> (J^T J + damping D)^-1 x, or None if the matrix is not positive definite to rounding."""
-        added = damping * self._scale(min(max(damping, LEAST_FLOOR), MOST_FLOOR))
+        added = self._added(damping)
         if self._wide is not None:
             return self._solve_wide(self._wide, added)
         if self._gram is None:
             return lambda right: ranks.agree(self._iterate(right, added))
-        matrix = self._gram.clone()
-        matrix.diagonal().add_(added)
-        factor, info = torch.linalg.cholesky_ex(matrix)
-        if ranks.agree(int(info)):
+        factor = self._factor(self._gram, added)
+        if factor is None:
             return None
         return lambda right: ranks.agree(torch.cholesky_solve((right * ~self._held)[:, None], factor)[:, 0])
+
+    def _factor(self, gram: Tensor, added: Tensor) -> Tensor | None:
+        matrix = gram.clone()
+        matrix.diagonal().add_(added)
+        factor, info = torch.linalg.cholesky_ex(matrix)
+        return None if ranks.agree(int(info)) else factor
+
+    def _added(self, damping: float) -> Tensor:
+        return damping * self._scale(min(max(damping, LEAST_FLOOR), MOST_FLOOR))
 
     def _solve_wide(self, wide: Float[Tensor, "p n"], added: Float[Tensor, "p"]) -> Solve | None:
         """By the identity of Woodbury, once refined."""

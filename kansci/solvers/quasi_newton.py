@@ -31,13 +31,15 @@ from kansci.errors import CheckpointError
 from kansci.sealed import Group
 from kansci.solvers import ranks
 from kansci.solvers.growth import escapes, grow, is_far
+from kansci.solvers.least_squares import SETTLED
 from kansci.solvers.line_search import Place, strong_wolfe
 from kansci.solvers.method import Settings
 from kansci.solvers.normal import Linearization
 from kansci.solvers.system import Evaluation, System
 
 MEMORY = 50
-START_DAMPING, LIMITED_DAMPING = 1e-6, 1e-3
+START_DAMPINGS = (1e-8, 1e-6, 1e-4, 1e-2)
+LIMITED_DAMPING = 1e-3
 LEAST_CURVATURE = 1e-12
 
 
@@ -50,6 +52,7 @@ class Point(NamedTuple):
         gradient: of the function.
         payload: what else is known there.
         length: of the step that led there, as a multiple of -H times the gradient.
+        free: 0 for unknowns that a bound stops, 1 for others; or 1.
     """
 
     vector: Float[Tensor, "p"]
@@ -57,6 +60,7 @@ class Point(NamedTuple):
     gradient: Float[Tensor, "p"]
     payload: Any = None
     length: float = 1.0
+    free: Float[Tensor, "p"] | float = 1.0
 
 
 @runtime_checkable
@@ -68,8 +72,8 @@ class Inverse(Protocol):
         """Whether it is more than the identity."""
         ...
 
-    def begin(self, local: Linearization) -> None:
-        """Start from a linearization of least squares, where that is possible."""
+    def begin(self, system: System, at: Evaluation, memory: float) -> None:
+        """Start from the Jacobian of a system at a point, for which so many bytes may be spent."""
         ...
 
     def times(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "p"]:
@@ -146,10 +150,12 @@ class DenseInverse:
         """Whether there is a matrix."""
         return self.matrix is not None
 
-    def begin(self, local: Linearization) -> None:
-        """Half the damped inverse of J^T J."""
-        found = local.inverse(START_DAMPING)
-        self.matrix = None if found is None else (found / 2).contiguous()
+    def begin(self, system: System, at: Evaluation, memory: float) -> None:
+        """Half the least damped inverse of J^T J, or of its diagonal where there is no other."""
+        local = Linearization(system, at, memory)
+        inverses = (local.inverse(damping) for damping in START_DAMPINGS)
+        found = next((own for own in inverses if own is not None), None)
+        self.matrix = (torch.diag(local.diagonal_inverse(LIMITED_DAMPING)) if found is None else found).contiguous() / 2
 
     def times(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "p"]:
         """H v."""
@@ -198,9 +204,9 @@ class LimitedInverse:
         """Whether there is a scale or a step."""
         return self.scale is not None or bool(self.pairs)
 
-    def begin(self, local: Linearization) -> None:
+    def begin(self, system: System, at: Evaluation, memory: float) -> None:
         """Half the damped inverse of the diagonal of J^T J, scaled to the last change of the gradient."""
-        self.scale = local.diagonal_inverse(LIMITED_DAMPING) / 2
+        self.scale = Linearization(system, at, memory=0.0).diagonal_inverse(LIMITED_DAMPING) / 2
 
     def times(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "p"]:
         """H v, by the recursion of Liu and Nocedal."""
@@ -252,27 +258,30 @@ def descend(evaluate: Callable[[Tensor], Point], at: Point, inverse: Inverse, fi
     """One step along -H times the gradient, from which H learns; None if nothing along it is lower.
 
     Args:
-        evaluate: the function and its gradient at a vector.
+        evaluate: the function and its gradient at a vector, or at the nearest one within bounds.
         at: where to start.
         inverse: H.
         first: length of the first trial.
     """
-    direction = ranks.agree(-inverse.times(at.gradient))
+    direction = ranks.agree(-at.free * inverse.times(at.free * at.gradient))
     slope = ranks.agree(float(direction @ at.gradient))
     if not slope < 0:
         return None
 
     def along(length: float) -> Place:
-        point = evaluate(at.vector + length * direction)
-        return Place(length, point.value, ranks.agree(float(point.gradient @ direction)), point)
+        goal = at.vector + length * direction
+        point = evaluate(goal)
+        moves = point.vector == goal  # what has met a bound does not
+        return Place(length, point.value, ranks.agree(float(point.gradient @ (moves * direction))), point)
 
     place = strong_wolfe(along, Place(0.0, at.value, slope, at), first)
     if place is None:
         return None
     found: Point = place.payload._replace(length=place.length)
-    step, change = found.vector - at.vector, found.gradient - at.gradient
+    step, change = found.vector - at.vector, at.free * (found.gradient - at.gradient)
     if float(step @ change) > LEAST_CURVATURE * float(step.norm() * change.norm()):
-        inverse.update(step, change, -(place.length**2) * slope)
+        is_whole = torch.equal(found.vector, at.vector + place.length * direction)
+        inverse.update(step, change, -(place.length**2) * slope if is_whole else float(step @ change))
     return found
 
 
@@ -310,7 +319,7 @@ def minimize(
 
 
 class QuasiNewton:
-    """Steps along -H times the gradient; ends "stalled" where not even the gradient leads down."""
+    """Steps along -H times the gradient; ends "converged" or "stalled" where not even a new H leads down."""
 
     round = 100
     damping = 0.0
@@ -328,13 +337,14 @@ class QuasiNewton:
         """A lower point, on wider grids where its activations escape."""
         point = self._point
         if point is None or point.payload is not at:
-            point = _point_of(system, at)
+            point = self._point_at(system, at)
         found = self._descend(system, point)
         if found is None and self._has_learned:  # what was learned may be wrong by now
             self._forget()
             found = self._descend(system, point)
         if found is None:
-            return "stalled"
+            promise = float(point.gradient @ self._inverse.times(point.free * point.gradient)) / 2
+            return "converged" if ranks.agree(promise) < SETTLED * abs(at.loss) else "stalled"
         self._point, self._has_learned, self._length = found, True, found.length
         if escapes(system, found.payload):
             self._forget()
@@ -342,10 +352,21 @@ class QuasiNewton:
         return found.payload
 
     def _descend(self, system: System, point: Point) -> Point | None:
-        if not self._has_learned:
-            self._inverse.begin(Linearization(system, point.payload, self._settings.memory))
-        first = min(1.0, self._length) if self._inverse.is_known else along_gradient(point)
-        return descend(lambda vector: _point(system, system.evaluate(vector)), point, self._inverse, first)
+        if not self._inverse.is_known:
+            self._inverse.begin(system, point.payload, self._settings.memory)
+        return descend(lambda vector: self._evaluate(system, vector), point, self._inverse, min(1.0, self._length))
+
+    def _evaluate(self, system: System, vector: Tensor) -> Point:
+        """Within the bounds; a point whose activations are far outside of their grids is as high as can be."""
+        at = system.evaluate(self._settings.clip(vector))
+        if not math.isfinite(at.loss) or is_far(system, at):
+            return Point(at.vector, math.inf, torch.zeros_like(at.vector), at)
+        return self._point_at(system, at)
+
+    def _point_at(self, system: System, at: Evaluation) -> Point:
+        gradient, pinned = 2 * system.gradient(at), self._settings.pinned(at.vector)
+        free = 1.0 if pinned is None else (~pinned.held(gradient)).to(gradient.dtype)
+        return Point(at.vector, at.loss, gradient, at, free=free)
 
     def _forget(self) -> None:
         self._inverse, self._has_learned, self._length = self._new(), False, 1.0
@@ -360,14 +381,3 @@ class QuasiNewton:
         self._forget()
         self._has_learned, self._length = bool(state.about["has_learned"]), float(state.about["length"])
         self._inverse.unpack(state.tensors, size)
-
-
-def _point(system: System, at: Evaluation) -> Point:
-    """Loss and gradient; a point whose activations are far outside of their grids is as high as can be."""
-    if not math.isfinite(at.loss) or is_far(system, at):
-        return Point(at.vector, math.inf, torch.zeros_like(at.vector), at)
-    return _point_of(system, at)
-
-
-def _point_of(system: System, at: Evaluation) -> Point:
-    return Point(at.vector, at.loss, 2 * system.gradient(at), at)

@@ -1,13 +1,11 @@
 """solve: any problem whose solution makes residuals of jets vanish."""
 
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from itertools import chain
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from kansci.errors import ConfigError
 from kansci.nn.networks import SplineNetwork
@@ -40,7 +38,6 @@ METHODS: dict[str, Callable[[Settings], Method]] = {
     "adam": adam,
     "sgd": sgd,
 }
-QUASI_NEWTON = ("bfgs", "ssbfgs", "ssbroyden", "lbfgs")
 FIRST_ORDER = ("adam", "sgd")
 
 
@@ -156,8 +153,6 @@ def solve(
         patience=patience,
         batch_size=batch_size,
     )
-    if method in QUASI_NEWTON and any(map(math.isfinite, chain(*map(Tensor.tolist, problem.bounds)))):
-        raise ConfigError(f'expected method="lm" or "adam" for parameters with bounds, got {method!r}')
     if method not in FIRST_ORDER and (batch_size is not None or rate is not None):
         raise ConfigError(f'expected batch_size and rate with method="adam" or "sgd" only, got {method!r}')
     if prior is not None and grids is not None:

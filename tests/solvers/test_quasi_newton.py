@@ -12,7 +12,6 @@ from scipy import optimize
 from torch import Tensor
 
 from kansci import MultKAN, Parameter, Residual, fit, solve
-from kansci.errors import ConfigError
 from kansci.solvers.quasi_newton import (
     DenseInverse,
     LimitedInverse,
@@ -24,6 +23,7 @@ from kansci.solvers.quasi_newton import (
     self_scaled_broyden,
 )
 from tests.helpers import assert_same
+from tests.solvers.systems import jacobian_of, make, start
 from tests.strategies import seeds
 
 RULES = (bfgs, self_scaled_bfgs, self_scaled_broyden)
@@ -209,10 +209,7 @@ def test_problems_are_solved(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_free_scalars_and_stages(method):
     model, _ = exponential()
-    x = torch.linspace(0, 1, 40, dtype=torch.float64)[:, None]
-    ode = Residual(lambda jet, x, p: jet.gradient[:, 0, 0] - p["rate"] * jet.value[:, 0], x, needs="gradient")
-    data = Residual(lambda jet, x, y, p: jet.value - y, x, targets=(0.7 * x).exp(), weight=10.0)
-    found = solve(model, [ode, data], method=method, steps=120, grids=[5, 10], parameters={"rate": 0.1}, progress=False)
+    found = solve(model, growth(), method=method, steps=120, grids=[5, 10], parameters={"rate": 0.1}, progress=False)
     assert found.parameters["rate"].value == pytest.approx(0.7, abs=5e-3)
     assert set(found.history.stage) == {0, 1}
 
@@ -228,10 +225,56 @@ def test_hidden_grids_follow():
     assert ((hidden >= low) & (hidden <= high)).all()
 
 
-def test_bounds_are_for_least_squares():
-    model, terms = exponential()
-    with pytest.raises(ConfigError, match='expected method="lm" or "adam" for parameters with bounds'):
-        solve(model, terms, method="bfgs", parameters={"a": Parameter(1.0, low=0.0)}, progress=False)
+def growth() -> list[Residual]:
+    """u' = rate u, and data of exp(0.7 x)."""
+    x = torch.linspace(0, 1, 40, dtype=torch.float64)[:, None]
+    ode = Residual(lambda jet, x, p: jet.gradient[:, 0, 0] - p["rate"] * jet.value[:, 0], x, needs="gradient")
+    return [ode, Residual(lambda jet, x, y, p: jet.value - y, x, targets=(0.7 * x).exp(), weight=10.0)]
+
+
+@quick
+@pytest.mark.parametrize("method", METHODS)
+def test_bounds_hold(method):
+    """A bound that stops a scalar, one that lets it go from where it starts, and one that is never met."""
+    model, _ = exponential()
+    stops, lets_go, far = Parameter(0.1, high=0.5), Parameter(0.1, low=0.1), Parameter(0.1, high=2.0)
+    options = {"method": method, "steps": 60, "progress": False}
+    stopped = solve(model, growth(), parameters={"rate": stops}, **options)
+    best = solve(model, growth(), parameters={"rate": stops}, progress=False)
+    assert stopped.parameters["rate"].value == best.parameters["rate"].value == 0.5
+    assert stopped.loss == pytest.approx(best.loss, rel=1e-2)
+    for free in (lets_go, far):
+        found = solve(model, growth(), parameters={"rate": free}, **options)
+        assert found.parameters["rate"].value == pytest.approx(0.7, abs=5e-3)
+
+
+@quick
+def test_linear_problems_take_one_step():
+    """Also, their solution is known to be one."""
+    x = torch.linspace(-1, 1, 50, dtype=torch.float64)[:, None]
+    line = Residual(lambda jet, x, y: jet.value - y, x, targets=x.exp() + 0.1 * (40 * x).sin())
+    found = solve(MultKAN([1, 1]), line, method="bfgs", steps=200, progress=False)
+    best = solve(MultKAN([1, 1]), line, progress=False)
+    assert found.status == "converged"
+    assert found.history.loss[0] == pytest.approx(best.loss, rel=1e-3)
+
+
+@pytest.mark.parametrize("new", [lambda: DenseInverse(bfgs), LimitedInverse])
+@pytest.mark.parametrize("memory", [1e9, 1.0])
+def test_the_first_inverse_is_that_of_gauss_and_newton(new, memory):
+    """Of the whole matrix or, where memory does not allow it, of its diagonal."""
+    x = torch.linspace(0.1, 0.9, 12, dtype=torch.float64)[:, None]
+    system = make([Residual(lambda jet, x: jet.value.sin(), x)], MultKAN([1, 2, 1], grid=2))
+    at = start(system)
+    jacobian = jacobian_of(system, at)
+    hessian = 2 * jacobian.T @ jacobian
+    known = new()
+    known.begin(system, at, memory)
+    vector = torch.linspace(1, 2, system.size, dtype=torch.float64)
+    if isinstance(known, DenseInverse) and memory > 1:
+        assert_same(hessian @ known.times(hessian @ vector), hessian @ vector, 1e-5)
+    else:
+        assert_same(1 / known.times(torch.ones_like(vector)), hessian.diagonal(), 2e-3)
 
 
 def test_a_start_that_is_not_finite_diverges():
