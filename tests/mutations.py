@@ -198,7 +198,8 @@ def reshape(rng: random.Random, root: Group, other: Group) -> None:
         [own.T if own.ndim == 2 else own[None], own.flatten(), own[..., :0], torch.cat([own.flatten()] * 2)]
     )
     extreme = rng.choice([math.nan, math.inf, -1e308, 1e-310, 0.0, 2.0**63])
-    filled = torch.full_like(own, extreme) if own.is_floating_point() else torch.full_like(own, rng.choice([0, 1]))
+    number = extreme if own.is_floating_point() else rng.choice([0, 1])
+    filled = torch.full(own.shape, number, dtype=torch.float64).to(own.dtype)
     cast = own.to(rng.choice([torch.float32, torch.float64, torch.int64, torch.uint8, torch.bool]))
     changed = rng.choice([new, filled, cast, None])
     if changed is not None:
