@@ -26,6 +26,7 @@ from .solvers.sweep import sweep as sweep
 from .surgery.grid import adapt_grid as adapt_grid
 from .surgery.grid import refine as refine
 from .symbolic.evaluate import torch_function as torch_function
+from .symbolic.formula import formula as formula
 from .symbolic.kanpiler import auxiliary_features as auxiliary_features
 from .symbolic.kanpiler import kanpile as kanpile
 from .symbolic.parse import parse_formula as parse_formula

@@ -39,7 +39,9 @@ def kanpile(
         names: the variables, one for each input of the network.
         grid: intervals of the spline edges that may be added later.
         k: their degree.
-        products: "nodes": multiplication nodes, one for each product, of any arity.
+        products: "nodes" for multiplication nodes, one for each product, of any arity. Without such nodes:
+            "squares", u v = ((u + v)^2 - (u - v)^2) / 4, with some loss of digits where one factor is much smaller
+            than the other; "exp-log", u v = exp(log u + log v), where all factors are positive.
 
     Returns:
         The network, float64, with one output for each formula; it holds wherever the formula does.
@@ -58,9 +60,7 @@ def kanpile(
     References:
         Liu et al., KAN 2.0, arXiv:2408.10205, section 3.2.
     """
-    if products != "nodes":
-        raise ConfigError(f"expected products='nodes', the only way available, got {products!r}")
-    graph = build_graph(formulas, names)
+    graph = build_graph(formulas, names, products)
     columns = graph.columns
     return MultKAN.from_layers(
         [

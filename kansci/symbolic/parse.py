@@ -47,7 +47,7 @@ def parse_formula(text: str, names: Sequence[str]) -> sympy.Expr:
         >>> parse_formula("sin(pi*x) + 0.5*y^2", ["x", "y"])
         y**2/2 + sin(pi*x)
     """
-    symbols = _symbols(names)
+    symbols = symbols_of(names)
     line = _one_line(text)
     _check_brackets(line)
     reader = _Reader(line, symbols)
@@ -57,7 +57,12 @@ def parse_formula(text: str, names: Sequence[str]) -> sympy.Expr:
         raise FormulaError("expected a simpler formula, with fewer parts inside one another") from None
 
 
-def _symbols(names: Sequence[str]) -> dict[str, sympy.Symbol]:
+def symbols_of(names: Sequence[str]) -> dict[str, sympy.Symbol]:
+    """The real symbol of each name.
+
+    Raises:
+        FormulaError: no list of names that differ, of letters, digits and underscores.
+    """
     if isinstance(names, str):
         raise FormulaError(f"expected a list of names, got the text {names!r}; write [{names!r}]")
     for name in names:
