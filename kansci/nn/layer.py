@@ -18,6 +18,7 @@ AXES = {
     "splines.knots": ("in", None),
     "symbols.affine": ("subnode", "in", None),
     "symbols.mask": ("subnode", "in"),
+    "symbols.fixed": ("subnode", "in", None),
     "subnode_scale": ("subnode",),
     "subnode_bias": ("subnode",),
     "node_scale": ("node",),
