@@ -23,8 +23,12 @@ from .solvers.solution import Estimate as Estimate
 from .solvers.solution import Solution as Solution
 from .solvers.solve import solve as solve
 from .solvers.sweep import sweep as sweep
+from .surgery.gather import swap as swap
 from .surgery.grid import adapt_grid as adapt_grid
 from .surgery.grid import refine as refine
+from .surgery.grow import deepen as deepen
+from .surgery.grow import widen as widen
+from .surgery.perturb import perturb as perturb
 from .symbolic.evaluate import torch_function as torch_function
 from .symbolic.formula import formula as formula
 from .symbolic.kanpiler import auxiliary_features as auxiliary_features
