@@ -31,6 +31,7 @@ from .surgery.grow import widen as widen
 from .surgery.perturb import perturb as perturb
 from .symbolic.evaluate import torch_function as torch_function
 from .symbolic.formula import formula as formula
+from .symbolic.hypotheses import compare_models as compare_models
 from .symbolic.kanpiler import auxiliary_features as auxiliary_features
 from .symbolic.kanpiler import kanpile as kanpile
 from .symbolic.parse import parse_formula as parse_formula

@@ -52,24 +52,36 @@ class Samples(NamedTuple):
 
     Attributes:
         rows: (n,), the residuals.
-        jacobian: (n, p), their derivatives.
+        jacobian: (n, q), their derivatives with respect to unknowns, or to what equations leave free of these.
         is_measured: whether the noise is known.
     """
 
     rows: Float[Tensor, "n"]
-    jacobian: Float[Tensor, "n p"]
+    jacobian: Float[Tensor, "n q"]
     is_measured: bool
 
 
 def samples(system: System, at: Evaluation) -> Samples:
-    """The rows of all terms, in units of their noise, or as they are where no term has any."""
-    measured, rows, columns = _is_measured(system), [], []
+    """The rows of the terms with noise, in units of it, under the equations of the others; or all rows."""
+    measured = _is_measured(system)
+    rows, columns, equations = [], [], [at.vector.new_zeros(system.size, 0)]
     scales = [_scale(term, own, measured) for term, own in zip(system.terms, at.rows, strict=True)]
     for block in system.jacobian(at):
-        scale = scales[block.term][block.part]
-        rows.append((block.rows / scale).flatten())
-        columns += [block.dense(component) / scale for component in range(len(block.rows))]
-    return Samples(torch.cat(rows), torch.cat(columns, 1).T, measured)
+        own = [block.dense(component) for component in range(len(block.rows))]
+        if measured and system.terms[block.term].noise is None:
+            equations += own
+        else:
+            scale = scales[block.term][block.part]
+            rows.append((block.rows / scale).flatten())
+            columns += [column / scale for column in own]
+    free = null_space(torch.cat(equations, 1).T)
+    return Samples(torch.cat(rows), torch.cat(columns, 1).T @ free, measured)
+
+
+def null_space(matrix: Float[Tensor, "n p"]) -> Float[Tensor, "p q"]:
+    """An orthonormal basis of the vectors that a matrix maps to zero."""
+    values, vectors = torch.linalg.eigh(matrix.T @ matrix)
+    return vectors[:, values <= RANK_TOLERANCE * values.amax()] if len(values) else vectors
 
 
 def _information(system: System, at: Evaluation) -> Float[Tensor, "p p"]:

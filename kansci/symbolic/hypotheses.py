@@ -26,7 +26,7 @@ from kansci.errors import ConfigError
 from kansci.solvers.data import Dataset
 from kansci.solvers.problem import Problem
 from kansci.solvers.residual import Residual
-from kansci.solvers.system import System
+from kansci.solvers.system import Evaluation, System
 from kansci.solvers.uncertainty import Samples, samples
 from kansci.solvers.unknowns import Unknowns
 
@@ -95,7 +95,7 @@ def compare_models(
         True
     """
     terms = as_terms(problem, noise)
-    small, large = (_samples(own, terms) for own in (prior, model))
+    small, large = (samples(*stand(own, terms)) for own in (prior, model))
     if _agree(small.rows, large.rows):
         large = large._replace(jacobian=torch.cat([small.jacobian, large.jacobian], 1))
     (rest_0, rank_0), (rest_1, rank_1) = map(_unexplained, (small, large))
@@ -129,10 +129,16 @@ def as_terms(problem: Any, noise: float | Tensor | None = None) -> list[Residual
     return [Residual(function, data.x, targets=data.y, weight=weight, noise=noise, name="data")]
 
 
-def _samples(model: nn.Module, terms: list[Residual]) -> Samples:
-    problem = Problem.read(model, terms, {"_": 0.0})
+def stand(model: nn.Module, terms: list[Residual]) -> tuple[System, Evaluation]:
+    """A model's residuals, and the system they belong to."""
+    problem = Problem.read(model, terms, {"": 0.0})  # a scalar, as there may be nothing to solve for
     system = System(problem.terms, {"": Unknowns(model)})
-    return samples(system, system.evaluate(system.read(problem.starts[:0])))
+    return system, system.evaluate(system.read(problem.starts[:0]))
+
+
+def problem_loss(model: nn.Module, problem: Any) -> float:
+    """The loss of a model as it is."""
+    return stand(model, as_terms(problem))[1].loss
 
 
 def _agree(a: Float[Tensor, "n"], b: Float[Tensor, "n"]) -> bool:
