@@ -131,9 +131,7 @@ class _Curves:
         self.symbols = cast(SymbolicEdges, layer.symbols)
         self.values = self._at(nodes)
         if not self.values.isfinite().all():
-            raise DomainError(
-                f"expected edges that are finite at x, got infinite values in layer {number}; drop points"
-            )
+            raise DomainError(f"expected edges that are finite at x, got infinity in layer {number}; drop points")
         self.low, self.high = spread(nodes.T, MARGIN)
         for target, source in chosen.nonzero().tolist():
             function = library_function(layer.config.symbols[target][source])
