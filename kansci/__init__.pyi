@@ -29,6 +29,7 @@ from .surgery.grid import refine as refine
 from .surgery.grow import deepen as deepen
 from .surgery.grow import widen as widen
 from .surgery.perturb import perturb as perturb
+from .surgery.thaw import thaw as thaw
 from .symbolic.evaluate import torch_function as torch_function
 from .symbolic.formula import formula as formula
 from .symbolic.hypotheses import compare_models as compare_models

@@ -368,6 +368,14 @@ class SymbolicEdges(nn.Module):
             for group in self.groups
         ]
 
+    def edge_values(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "subnode in n"]:
+        """The value of each edge, 0 where there is none."""
+        edges = x.new_zeros(len(self.mask), *x.shape)
+        for group in self.groups:
+            places = (torch.tensor(group.targets), torch.tensor(group.sources))
+            edges = edges.index_put(places, self.derivatives(group, x, 1)[0])
+        return edges
+
     def derivatives(self, group: SymbolGroup, x: Float[Tensor, "in n"], orders: int) -> Float[Tensor, "orders e n"]:
         """Values and derivatives of the edges of a group."""
         a, b, c, d = self._constants(group)
