@@ -2,8 +2,10 @@
 
 import operator
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import cache, reduce
 from math import isfinite, nan
+from operator import itemgetter
+from typing import Any
 
 import sympy
 import torch
@@ -11,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kansci.errors import FormulaError, ShapeError
-from kansci.functions import ALIASES, LIBRARY, Function
+from kansci.functions import LIBRARY, Function
 
 Scalar = Tensor | float
 Operation = Callable[..., Scalar]
@@ -27,7 +29,8 @@ def torch_function(
     parts become numbers. Autograd, `vmap` and `torch.func` apply to the function.
 
     Args:
-        expression: An expression of numbers, variables, sums, products, powers and functions of LIBRARY.
+        expression: An expression of numbers, variables, sums, products, powers, Max, Min, atan2 and functions of
+            LIBRARY.
         names: The variables, one for each column of the argument.
 
     Returns:
@@ -71,8 +74,8 @@ def constant_value(expression: sympy.Basic) -> float:
     if isinstance(expression, sympy.Number | sympy.NumberSymbol):
         value = float(expression)
     elif expression.args:
-        operands = [torch.tensor(constant_value(part), dtype=torch.float64) for part in expression.args]
-        value = float(_operation(expression)(*operands))
+        operation, operands = _operation(expression)
+        value = float(operation(*(torch.tensor(constant_value(part), dtype=torch.float64) for part in operands)))
     else:
         value = nan
     if not isfinite(value):
@@ -81,8 +84,30 @@ def constant_value(expression: sympy.Basic) -> float:
     return value
 
 
+def library_call(application: sympy.Basic) -> tuple[Function, sympy.Basic]:
+    """The function f of LIBRARY and the argument u for which an expression has the form of f(u) in SymPy.
+
+    Where there are several the one with the longest form is found.
+
+    Raises:
+        FormulaError: There is none.
+
+    Example:
+        >>> function, argument = library_call(sympy.besselj(0, sympy.Symbol("x") + 2))
+        >>> function.name, argument
+        ('j0', x + 2)
+    """
+    calls = [(form, row, _argument(form, application)) for row in LIBRARY.values() for form in [_form(row)]]
+    found = [(form.count_ops(), row, argument) for form, row, argument in calls if argument is not None]
+    if not found:
+        name = application.func.__name__
+        raise FormulaError(f"expected functions of the library, got {name} in {application}; see register_function")
+    _, function, argument = max(found, key=itemgetter(0))
+    return function, argument
+
+
 def library_row(application: sympy.Basic) -> Function:
-    """The function of LIBRARY whose SymPy expression is this application of a function to an argument.
+    """The function of LIBRARY whose SymPy expression is this application of a function, see `library_call`.
 
     Raises:
         FormulaError: There is none.
@@ -91,25 +116,50 @@ def library_row(application: sympy.Basic) -> Function:
         >>> library_row(sympy.Abs(sympy.Symbol("x"))).name
         'abs'
     """
-    name = application.func.__name__
-    row = LIBRARY.get(ALIASES.get(name, name))
-    if row is None or row.sympy(_ARGUMENT) != application.func(_ARGUMENT):
-        raise FormulaError(f"expected functions of the library, got {name} in {application}; see register_function")
-    return row
+    return library_call(application)[0]
 
 
-_ARGUMENT = sympy.Symbol("x", real=True)
+_ARGUMENT = sympy.Dummy(real=True)
 
 
-def _operation(expression: sympy.Basic) -> Operation:
-    """The torch operation at the root of an expression; it takes the values of the arguments."""
+@cache
+def _form(row: Function) -> sympy.Basic:
+    return row.sympy(_ARGUMENT)
+
+
+def _argument(form: sympy.Basic, part: sympy.Basic) -> sympy.Basic | None:
+    """What stands in a part of an expression where the argument stands in a form, if they are equal elsewhere."""
+    if form in (part, _ARGUMENT) or form.func != part.func or len(form.args) != len(part.args):
+        return None
+    pairs = [(own, other) for own, other in zip(_operands(form), _operands(part), strict=True) if own != other]
+    if len(pairs) != 1:
+        return None
+    ((own, other),) = pairs
+    return other if own == _ARGUMENT else _argument(own, other)
+
+
+def _operands(part: sympy.Basic) -> Sequence[sympy.Basic]:
+    """The arguments, numbers first where their order means nothing."""
+    if isinstance(part, sympy.Add | sympy.Mul | sympy.Max):
+        return sorted(part.args, key=lambda argument: not argument.is_number)
+    return part.args
+
+
+def _operation(expression: sympy.Basic) -> tuple[Operation, Sequence[sympy.Basic]]:
+    """The torch operation at the root of an expression, and the parts whose values it takes."""
     if isinstance(expression, sympy.Add):
-        return _sum
+        return _sum, expression.args
     if isinstance(expression, sympy.Mul):
-        return _product
+        return _product, expression.args
     if isinstance(expression, sympy.Pow):
-        return operator.pow
-    return library_row(expression)
+        return operator.pow, expression.args
+    try:
+        function, argument = library_call(expression)
+    except FormulaError:
+        if expression.func in _SEVERAL:
+            return _SEVERAL[expression.func], expression.args
+        raise
+    return function, (argument,)
 
 
 def _sum(*terms: Scalar) -> Scalar:
@@ -118,6 +168,23 @@ def _sum(*terms: Scalar) -> Scalar:
 
 def _product(*factors: Scalar) -> Scalar:
     return reduce(lambda a, b: a * b, factors)
+
+
+def _of_tensors(operation: Callable[[Tensor, Tensor], Tensor]) -> Operation:
+    """An operation on two or more values of which at least one is a tensor."""
+
+    def apply(*values: Scalar) -> Tensor:
+        like = next(value for value in values if isinstance(value, Tensor))
+        return reduce(operation, (v if isinstance(v, Tensor) else torch.full_like(like, v) for v in values))
+
+    return apply
+
+
+_SEVERAL: dict[Any, Operation] = {
+    sympy.Max: _of_tensors(torch.maximum),
+    sympy.Min: _of_tensors(torch.minimum),
+    sympy.atan2: _of_tensors(torch.atan2),
+}
 
 
 class _Translation:
@@ -141,7 +208,8 @@ class _Translation:
 
     def _append(self, part: sympy.Basic) -> int:
         if part.free_symbols:
-            step = (_operation(part), tuple(self.place(argument) for argument in part.args))
+            operation, operands = _operation(part)
+            step = (operation, tuple(map(self.place, operands)))
         else:
             value = constant_value(part)
             step = (lambda: value, ())

@@ -14,7 +14,7 @@ import torch
 
 from kansci.errors import ConfigError, FormulaError
 from kansci.functions import Function, library_function, power_function
-from kansci.symbolic.evaluate import constant_value, library_row
+from kansci.symbolic.evaluate import constant_value, library_call
 from kansci.symbolic.graph import Graph, Input, Node, Product, Sum, Term
 from kansci.symbolic.identities import rewritten
 from kansci.symbolic.parse import parse_formula
@@ -122,10 +122,10 @@ class _GraphBuilder:
         if identity is not None:
             return self.sum(identity)
         try:
-            function = library_row(part)
+            function, argument = library_call(part)
         except FormulaError:
             raise _unsupported(part) from None
-        return self._apply(function, self.sum(part.args[0]), part)
+        return self._apply(function, self.sum(argument), part)
 
     def _is_constant(self, part: sympy.Basic) -> bool:
         if part not in self._constant:
