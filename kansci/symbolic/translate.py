@@ -116,16 +116,19 @@ class _GraphBuilder:
                 return _total(map(self.sum, part.args))
             case sympy.Mul():
                 return self._product([self.sum(factor) for factor in _factors(part)], self._products.plain)
-            case sympy.Pow():
-                return self._power(part)
-        identity = rewritten(part)
-        if identity is not None:
-            return self.sum(identity)
         try:
             function, argument = library_call(part)
         except FormulaError:
-            raise _unsupported(part) from None
+            return self._by_identity(part)
         return self._apply(function, self.sum(argument), part)
+
+    def _by_identity(self, part: sympy.Basic) -> Sum:
+        identity = rewritten(part)
+        if identity is not None:
+            return self.sum(identity)
+        if isinstance(part, sympy.Pow):
+            return self._power(part)
+        raise _unsupported(part)
 
     def _is_constant(self, part: sympy.Basic) -> bool:
         if part not in self._constant:
