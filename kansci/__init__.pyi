@@ -30,12 +30,19 @@ from .surgery.grow import deepen as deepen
 from .surgery.grow import widen as widen
 from .surgery.perturb import perturb as perturb
 from .surgery.thaw import thaw as thaw
+from .symbolic.correct import Correction as Correction
+from .symbolic.correct import correct as correct
+from .symbolic.correct import edge_evidence as edge_evidence
+from .symbolic.estimates import constant_estimates as constant_estimates
 from .symbolic.evaluate import torch_function as torch_function
 from .symbolic.formula import formula as formula
 from .symbolic.hypotheses import compare_models as compare_models
 from .symbolic.kanpiler import auxiliary_features as auxiliary_features
 from .symbolic.kanpiler import kanpile as kanpile
 from .symbolic.parse import parse_formula as parse_formula
+from .symbolic.rounding import round_constants as round_constants
+from .symbolic.snap import snap as snap
+from .symbolic.suggest import suggest as suggest
 from .tracing import Trace as Trace
 from .tracing import trace as trace
 

@@ -14,6 +14,7 @@ References:
     Seber, Wild, Nonlinear Regression, Wiley 1989, chapter 5.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,8 @@ from kansci.solvers.unknowns import Unknowns
 
 RANK_TOLERANCE = 1e-8
 LEVEL = 0.05
-ROUNDING = 1e-14
+ROUNDING = 1e-12
+SMALLEST = 1e-150
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,14 @@ class Comparison:
         statistic: F, or chi-squared where the noise is known.
         extra: unknowns that the larger model has more, as far as the data determine them.
         freedom: samples less unknowns of the larger model, infinite where the noise is known.
+        explained: share of the sum of squares that is left by the smaller model and not by the larger one.
     """
 
     p_value: float
     statistic: float
     extra: int
     freedom: float
+    explained: float
 
     @property
     def refuted(self) -> bool:
@@ -99,16 +103,18 @@ def compare_models(
     if _agree(small.rows, large.rows):
         large = large._replace(jacobian=torch.cat([small.jacobian, large.jacobian], 1))
     (rest_0, rank_0), (rest_1, rank_1) = map(_unexplained, (small, large))
-    n, extra = len(small.rows), rank_1 - rank_0
+    n, extra, gain = len(small.rows), rank_1 - rank_0, rest_0 - rest_1
     if extra < 1:
         raise ConfigError("expected a larger model that can explain more than the prior; perturb or widen the prior")
+    explained = gain / max(rest_0, SMALLEST)
     if large.is_measured:
-        statistic, freedom = rest_0 - rest_1, float("inf")
-        return Comparison(float(stats.chi2.sf(statistic, extra)), statistic, extra, freedom)
-    if n <= rank_1:
+        return Comparison(float(stats.chi2.sf(gain, extra)), gain, extra, math.inf, explained)
+    freedom = n - rank_1
+    if freedom < 1:
         raise ConfigError(f"expected more samples than the {rank_1} unknowns that they determine, got {n}")
-    statistic = (rest_0 - rest_1) / extra / (rest_1 / (n - rank_1))
-    return Comparison(float(stats.f.sf(statistic, extra, n - rank_1)), statistic, extra, n - rank_1)
+    noise_floor = n * (ROUNDING * _size(prior, terms)) ** 2
+    statistic = (gain / extra) / max(rest_1 / freedom, noise_floor, SMALLEST)
+    return Comparison(float(stats.f.sf(statistic, extra, freedom)), statistic, extra, freedom, explained)
 
 
 def as_terms(problem: Any, noise: float | Tensor | None = None) -> list[Residual]:
@@ -142,7 +148,13 @@ def problem_loss(model: nn.Module, problem: Any) -> float:
 
 
 def _agree(a: Float[Tensor, "n"], b: Float[Tensor, "n"]) -> bool:
-    return bool((a - b).norm() <= 1e-6 * a.norm() + ROUNDING)
+    return bool((a - b).norm() <= 1e-6 * a.norm() + SMALLEST)
+
+
+@torch.no_grad()
+def _size(model: nn.Module, terms: list[Residual]) -> float:
+    """The largest value of a model at the points of a problem, in units of which rows are rounded."""
+    return float(max(model(points).abs().max() for term in terms for points in term.point_sets))
 
 
 def _unexplained(of: Samples) -> tuple[float, int]:

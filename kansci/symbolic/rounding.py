@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from kansci.nn.edges import SymbolicEdges
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.residual import Residual
 from kansci.solvers.solve import solve
+from kansci.solvers.unknowns import Unknowns
 from kansci.symbolic.estimates import Constant, constant_estimates
 from kansci.symbolic.hypotheses import as_terms, problem_loss
 
@@ -29,10 +30,11 @@ BASES = {1.0: 1, math.pi: 2, 1 / math.pi: 4, math.sqrt(2): 4, math.sqrt(3): 4, m
 def round_constants(model: MultKAN, problem: Any, *, noise: float | Tensor | None = None, steps: int = 30) -> MultKAN:
     """Replace constants by simple numbers within two standard errors, as long as the fit stays as good.
 
-    Simple are ratios with denominators up to 12, such ratios times pi, 1/pi, sqrt(2), sqrt(3) and e. One constant after
-    the other becomes the simplest number within its interval, the surest first (after those that nothing determines, of which 0 and 1
-    are tried), and stays fixed; all others are fitted
-    anew. A number is taken back where the loss rises more than that many numbers may raise it by chance (5 %).
+    Constants that are simple already stay so if the fit allows it. Simple are ratios with denominators up to 12, such
+    ratios times pi, 1/pi, sqrt(2), sqrt(3) and e. One constant after the other becomes the simplest number within its
+    interval, the surest first (after those that nothing determines, of which 0 and 1 are tried), and stays fixed; all
+    others are fitted anew. A number is taken back where the loss rises more than that many numbers may raise it by
+    chance (5 %).
 
     Args:
         model: fitted to the problem.
@@ -52,24 +54,32 @@ def round_constants(model: MultKAN, problem: Any, *, noise: float | Tensor | Non
         [2*sin(pi*x)]
     """
     terms = as_terms(problem, noise)
-    n = sum(term.size for term in terms)
     solution = solve(model, terms, steps=steps, progress=False)
-    model, limit = solution.model, solution.loss + ROUNDING * _scale(model, terms)
+    limit = solution.loss + ROUNDING * _scale(model, terms)
+    samples = sum(term.size for term in terms)
+
+    def fitted(changed: MultKAN, taken: int) -> MultKAN | None:
+        """All else fitted anew, unless the loss becomes too large for so many numbers."""
+        free = len(Unknowns(changed))
+        changed = solve(changed, terms, steps=steps, progress=False).model if free else changed
+        allowed = stats.chi2.ppf(1 - LEVEL, taken) / max(samples - free - taken, 1)
+        return changed if problem_loss(changed, terms) <= limit * (1 + allowed) else None
+
+    simple = [own for own in constant_estimates(model, terms) if _is_simple(own.estimate.value)]
+    kept = (
+        fitted(_with_constants(model, [(own, own.estimate.value) for own in simple]), len(simple)) if simple else None
+    )
+    model, taken = (solution.model, 0) if kept is None else (kept, len(simple))
     settled: list[tuple[Edge, str, bool]] = []
-    taken = 0
     while True:
-        free = constant_estimates(model, terms)
-        known = [(own, _simplest(own)) for own in free if _key(own) not in settled]
-        known = [(own, number) for own, number in known if number is not None]
+        free = [own for own in constant_estimates(model, terms) if _key(own) not in settled]
+        known = [(own, number) for own in free for number in [_simplest(own)] if number is not None]
         if not known:
             return model
         constant, number = min(known, key=lambda pair: _uncertainty(pair[0]))
-        trial = _with_constant(model, constant, number)
-        if len(free) > 1:
-            trial = solve(trial, terms, steps=steps, progress=False).model
-        allowed = stats.chi2.ppf(1 - LEVEL, taken + 1) / max(n - len(free), 1)
-        if problem_loss(trial, terms) <= limit * (1 + allowed):
-            model, taken = trial, taken + 1
+        found = fitted(_with_constants(model, [(constant, number)]), taken + 1)
+        if found is not None:
+            model, taken = found, taken + 1
         settled.append(_key(constant))
 
 
@@ -89,6 +99,11 @@ def _simplest(constant: Constant) -> float | None:
     return None if found is None else math.copysign(found[1], value)
 
 
+def _is_simple(value: float) -> bool:
+    """Whether a constant is what formulas are written with."""
+    return value == 0 or any(near == abs(value) for _, near in _simple_numbers(abs(value), 1e-15 * abs(value)))
+
+
 def _simple_numbers(value: float, reach: float) -> Iterator[tuple[float, float]]:
     """Numbers near a positive one, each with its complexity."""
     for base, complexity in BASES.items():
@@ -105,14 +120,15 @@ def _uncertainty(constant: Constant) -> float:
 
 
 @torch.no_grad()
-def _with_constant(model: MultKAN, constant: Constant, value: float) -> MultKAN:
-    """The same network where a constant has a value and is fixed."""
+def _with_constants(model: MultKAN, values: Sequence[tuple[Constant, float]]) -> MultKAN:
+    """The same network where some constants have values and are fixed."""
     changed = copy.deepcopy(model)
-    layer, target, source = constant.edge
-    symbols = cast(SymbolicEdges, changed.layers[layer].symbols)
-    letter = "abcd".index(constant.letter)
-    symbols.affine[target, source, letter] = value
-    symbols.fixed[target, source, letter] = 1
+    for constant, value in values:
+        layer, target, source = constant.edge
+        symbols = cast(SymbolicEdges, changed.layers[layer].symbols)
+        place = target, source, "abcd".index(constant.letter)
+        symbols.affine[place] = value
+        symbols.fixed[place] = 1
     return changed
 
 

@@ -1,14 +1,16 @@
 """Spline edges that become formulas: each is chosen by the error of the whole problem.
 
 A function that fits an edge well need not suit the problem, and one that fits it badly may do so once all other
-constants have followed. So each of the most promising functions is put in its place, all constants and splines are
-fitted anew, and what counts is the loss then, in the light of the complexity.
+constants have followed. So each of the most promising functions is put in its place and all is fitted anew, once with
+the constants of other edges as they were and once with all constants free. What counts is the loss then, in the light
+of the complexity and of the number of constants.
 
 References:
     Schwarz, Estimating the dimension of a model, Annals of Statistics 6 (1978) 461.
     Liu et al., KAN: Kolmogorov-Arnold Networks, arXiv:2404.19756, section 2.5.1 (fixing one edge after another).
 """
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,15 +20,18 @@ import torch
 from torch import Tensor
 
 from kansci.config import Edge
+from kansci.errors import ConfigError
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.residual import Residual
 from kansci.solvers.solve import solve
+from kansci.solvers.unknowns import Unknowns
 from kansci.surgery.selection import select_edges, symbolic_edges
 from kansci.surgery.symbolize import drop_splines, set_symbol, split_edge
 from kansci.symbolic.hypotheses import as_terms, problem_loss
 from kansci.symbolic.suggest import RESOLUTION, Suggestion, suggest
 
 TRIED = 6
+SMALLEST = 1e-300
 ROUNDING = 1e-20  # loss relative to that without the edge, below which formulas are equally good
 
 
@@ -37,7 +42,7 @@ class Trial:
     Attributes:
         suggestion: the function, as it fits the edge alone.
         loss: of the whole problem.
-        score: n log(loss) + log(n) complexity, after Schwarz; lower is better.
+        score: n log(loss) + log(n) (unknowns + complexity), after Schwarz; lower is better.
     """
 
     suggestion: Suggestion
@@ -150,22 +155,46 @@ def _moved(step: Snap, first: int) -> Snap:
 def _snap_edge(
     model: MultKAN, terms: list[Residual], edge: Edge, functions: Sequence[str] | None, resolution: float, steps: int
 ) -> tuple[MultKAN, Snap]:
-    options = {"progress": False}
     before = problem_loss(model, terms)
     floor = ROUNDING * problem_loss(drop_splines(model, [edge]), terms)
-    n = sum(term.size for term in terms)
-    best, trials = None, []
+    found = []
     for suggestion in suggest(model, _points(terms), edge, functions=functions, resolution=resolution)[:TRIED]:
         start = set_symbol(model, edge, suggestion.function, suggestion.constants)
-        solution = solve(start, terms, steps=steps, **options)
-        score = n * math.log(max(solution.loss, floor)) + math.log(n) * suggestion.complexity
-        trials.append(Trial(suggestion, solution.loss, score))
-        if best is None or score < best[0]:
-            best = score, solution
-    trials.sort(key=lambda own: own.score)
-    if best is None:
-        raise RuntimeError
-    return best[1].model, Snap(edge, trials[0].suggestion.function, tuple(trials), before, best[1].loss)
+        for trial in (held(start, edge), start):
+            fitted = solve(trial, terms, steps=steps, progress=False)
+            score = schwarz(max(fitted.loss, floor), trial, terms, suggestion.complexity)
+            found.append((Trial(suggestion, fitted.loss, score), released(fitted.model, start)))
+    if not found:
+        raise ConfigError(f"expected a function that fits {edge}, got none of {functions or 'the library'}")
+    found.sort(key=lambda pair: pair[0].score)
+    trials, (best, snapped) = tuple(trial for trial, _ in found), found[0]
+    return snapped, Snap(edge, best.suggestion.function, trials, before, best.loss)
+
+
+def schwarz(loss: float, model: MultKAN, terms: Sequence[Residual], complexity: int = 0) -> float:
+    """n log(loss) + log(n) (unknowns + complexity)."""
+    n = sum(term.size for term in terms)
+    return n * math.log(max(loss, SMALLEST)) + math.log(n) * (len(Unknowns(model)) + complexity)
+
+
+def held(model: MultKAN, edge: Edge | None = None) -> MultKAN:
+    """The same network, all of whose constants are fixed but for those of one edge."""
+    fixed = copy.deepcopy(model)
+    for number, layer in enumerate(fixed.layers):
+        if layer.symbols is not None:
+            free = None if edge is None or number != edge.layer else layer.symbols.fixed[edge[1:]].clone()
+            layer.symbols.fixed.fill_(1)
+            if edge is not None and free is not None:
+                layer.symbols.fixed[edge[1:]] = free
+    return fixed
+
+
+def released(model: MultKAN, like: MultKAN) -> MultKAN:
+    """The model itself, with those constants fixed that are fixed in another."""
+    for layer, other in zip(model.layers, like.layers, strict=True):
+        if layer.symbols is not None and other.symbols is not None:
+            layer.symbols.fixed.copy_(other.symbols.fixed)
+    return model
 
 
 def _points(terms: list[Residual]) -> Tensor:

@@ -22,6 +22,7 @@ from torch import Tensor
 from kansci.config import Edge
 from kansci.errors import ConfigError
 from kansci.functions import LIBRARY, Function, library_function
+from kansci.nn.edges import SymbolicEdges
 from kansci.nn.multkan import MultKAN
 from kansci.surgery.selection import select_edges
 from kansci.tracing import trace
@@ -132,7 +133,7 @@ def _curve(model: MultKAN, x: Tensor, edge: Edge) -> Curve:
     return Curve(points, values, torch.linalg.qr(torch.stack(nuisance, 1))[0])
 
 
-def _tangents(symbols, nodes: Tensor, edge: Edge) -> Iterator[Tensor]:
+def _tangents(symbols: SymbolicEdges, nodes: Tensor, edge: Edge) -> Iterator[Tensor]:
     """Derivatives of the symbolic part with respect to its constants."""
     for group in symbols.groups:
         for number, place in enumerate(zip(group.targets, group.sources, strict=True)):
@@ -240,11 +241,14 @@ class _Projection:
         """The nearest minimum."""
         best = self.start[self.free]
         if self.free:
-            best = least_squares(self.rest, best, self.slopes, x_scale="jac", max_nfev=EVALUATIONS, **EXACT).x
+            options: Any = {"x_scale": "jac", "max_nfev": EVALUATIONS, "jac": self.slopes, **EXACT}
+            best = least_squares(self.rest, best, **options).x
         values = self.row(self.inner(best))
         columns = torch.cat([values[:, None], self.curve.nuisance], 1)
         c, *others = torch.linalg.lstsq(columns, self.curve.values[:, None]).solution[:, 0].tolist()
         d = float((self.curve.nuisance @ values.new_tensor(others)).mean())
         a, b = self.constants(best)
+        if self.row.period is not None:
+            b = math.remainder(b, self.row.period)
         size = float((c * values).abs().max() / self.curve.values.std())
         return _Fit(float(np.linalg.norm(self.rest(best))), (a, b, c, d), size)
