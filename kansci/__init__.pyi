@@ -28,11 +28,13 @@ from .surgery.grid import adapt_grid as adapt_grid
 from .surgery.grid import refine as refine
 from .surgery.grow import deepen as deepen
 from .surgery.grow import widen as widen
+from .surgery.hold import hold_constants as hold_constants
 from .surgery.perturb import perturb as perturb
 from .surgery.thaw import thaw as thaw
 from .symbolic.correct import Correction as Correction
 from .symbolic.correct import correct as correct
 from .symbolic.correct import edge_evidence as edge_evidence
+from .symbolic.correct import refute as refute
 from .symbolic.estimates import constant_estimates as constant_estimates
 from .symbolic.evaluate import torch_function as torch_function
 from .symbolic.formula import formula as formula

@@ -5,7 +5,7 @@ References:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,10 +18,11 @@ from kansci.nn.multkan import MultKAN
 from kansci.solvers.residual import Residual
 from kansci.solvers.solve import solve
 from kansci.surgery.carry import carry_inputs, drop_idle
+from kansci.surgery.hold import hold_constants, like
 from kansci.surgery.perturb import perturb
 from kansci.surgery.selection import symbolic_edges
 from kansci.symbolic.hypotheses import LEVEL, Comparison, as_terms, compare_models
-from kansci.symbolic.snap import Snap, held, released, schwarz, snap
+from kansci.symbolic.snap import Snap, schwarz, snap
 from kansci.symbolic.suggest import RESOLUTION
 
 MARGIN = 1e-6
@@ -99,6 +100,53 @@ def edge_evidence(
     return sorted(found, key=lambda own: -own.comparison.explained)
 
 
+def refute(
+    prior: MultKAN,
+    problem: Any,
+    *,
+    edges: Sequence[Edge] | None = None,
+    noise: float | Tensor | None = None,
+    grids: Sequence[int] = (1, 5),
+    k: int = 3,
+) -> Comparison:
+    """Whether data refute a formula, in favor of one whose edges are other curves.
+
+    The formula is compared with networks whose edges have spline parts, coarse ones that see smooth changes best and
+    finer ones for the rest. The least p-value counts, times the number of comparisons (Bonferroni).
+
+    Args:
+        prior: a compiled formula; its free constants are fitted, those that are held are part of what is asked.
+        problem: a `Dataset`, (x, y), or residual terms as for `solve`.
+        edges: what may be another curve; by default all symbolic edges that are free, and missing ones from inputs to
+            outputs.
+        noise: standard deviation of data, where it is known.
+        grids: intervals of the spline parts of each comparison.
+        k: their degree.
+
+    Returns:
+        The comparison with the least p-value.
+
+    Raises:
+        ConfigError: no edge whose change the data would show.
+
+    Example:
+        >>> from kansci import kanpile
+        >>> x = torch.linspace(-1, 1, 101, dtype=torch.float64)[:, None]
+        >>> noise = 0.1 * torch.randn(101, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        >>> refute(kanpile("2*x", ["x"]), (x, 2 * x + noise)).refuted
+        False
+        >>> refute(kanpile("2*x", ["x"]), (x, 2 * x + 0.5 * x**2 + noise)).refuted
+        True
+    """
+    terms = as_terms(problem, noise)
+    chosen, domain = _listed(prior, edges), _for(prior, reach_of(terms))
+    found = [
+        compare_models(prior, perturb(prior, edges=chosen, grid=grid, k=k, domain=domain), terms) for grid in grids
+    ]
+    best = min(found, key=lambda own: own.p_value)
+    return replace(best, p_value=min(1.0, len(found) * best.p_value))
+
+
 def correct(
     prior: MultKAN,
     problem: Any,
@@ -145,7 +193,8 @@ def correct(
     """
     terms = as_terms(problem, noise)
     model = prior if edges is not None else carry_inputs(prior)
-    before = after = _test(model, terms, _listed(model, edges), grid, k)
+    grids = sorted({1, grid})
+    before = after = refute(model, terms, edges=edges, grids=grids, k=k)
     evidence: list[tuple[Evidence, ...]] = []
     done: list[Snap] = []
     while after.p_value < LEVEL and len(done) < most:
@@ -157,7 +206,7 @@ def correct(
         model = snapping.model
         done += snapping.steps
         edges = None
-        after = _test(model, terms, _listed(model, None), grid, k)
+        after = refute(model, terms, grids=grids, k=k)
     return Correction(drop_idle(model), before, after, tuple(evidence), tuple(done))
 
 
@@ -169,15 +218,10 @@ def reach_of(terms: Sequence[Residual]) -> Float[Tensor, "d 2"]:
     return torch.stack([low - MARGIN * spread, high + MARGIN * spread], 1)
 
 
-def _test(model: MultKAN, terms: list[Residual], edges: list[Edge], grid: int, k: int) -> Comparison:
-    larger = perturb(model, edges=edges, grid=grid, k=k, domain=_for(model, reach_of(terms)))
-    return compare_models(model, larger, terms)
-
-
 def _fitted(model: MultKAN, terms: list[Residual], steps: int) -> MultKAN:
     """Fitted with its constants held or free, whichever data justify."""
-    fits = [(own, solve(own, terms, steps=steps, progress=False)) for own in (held(model), model)]
-    return released(min(fits, key=lambda pair: schwarz(pair[1].loss, pair[0], terms))[1].model, model)
+    fits = [(own, solve(own, terms, steps=steps, progress=False)) for own in (hold_constants(model), model)]
+    return like(min(fits, key=lambda pair: schwarz(pair[1].loss, pair[0], terms))[1].model, model)
 
 
 def _for(model: MultKAN, domain: Tensor) -> list[list[float]] | None:

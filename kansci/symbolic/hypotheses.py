@@ -114,7 +114,7 @@ def compare_models(
         raise ConfigError(f"expected more samples than the {rank_1} unknowns that they determine, got {n}")
     noise_floor = n * (ROUNDING * _size(prior, terms)) ** 2
     statistic = (gain / extra) / max(rest_1 / freedom, noise_floor, SMALLEST)
-    return Comparison(float(stats.f.sf(statistic, extra, freedom)), statistic, extra, freedom, explained)
+    return Comparison(float(stats.f.sf(statistic, extra, freedom)), statistic, extra, float(freedom), explained)
 
 
 def as_terms(problem: Any, noise: float | Tensor | None = None) -> list[Residual]:

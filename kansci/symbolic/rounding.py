@@ -116,7 +116,9 @@ def _simple_numbers(value: float, reach: float) -> Iterator[tuple[float, float]]
 def _uncertainty(constant: Constant) -> float:
     """What orders constants: those that nothing determines are free to choose, and come first."""
     value, error = constant.estimate
-    return error / max(abs(value), 1e-300) if math.isfinite(error) else -1.0
+    if math.isfinite(error):
+        return error / max(abs(value), 1e-300)
+    return -1.0 if constant.letter in "ac" else -2.0  # shifts first
 
 
 @torch.no_grad()

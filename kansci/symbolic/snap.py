@@ -10,7 +10,6 @@ References:
     Liu et al., KAN: Kolmogorov-Arnold Networks, arXiv:2404.19756, section 2.5.1 (fixing one edge after another).
 """
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from kansci.nn.multkan import MultKAN
 from kansci.solvers.residual import Residual
 from kansci.solvers.solve import solve
 from kansci.solvers.unknowns import Unknowns
+from kansci.surgery.hold import hold_constants, like
 from kansci.surgery.selection import select_edges, symbolic_edges
 from kansci.surgery.symbolize import drop_splines, set_symbol, split_edge
 from kansci.symbolic.hypotheses import as_terms, problem_loss
@@ -160,10 +160,10 @@ def _snap_edge(
     found = []
     for suggestion in suggest(model, _points(terms), edge, functions=functions, resolution=resolution)[:TRIED]:
         start = set_symbol(model, edge, suggestion.function, suggestion.constants)
-        for trial in (held(start, edge), start):
+        for trial in (hold_constants(start, free=[edge]), start):
             fitted = solve(trial, terms, steps=steps, progress=False)
             score = schwarz(max(fitted.loss, floor), trial, terms, suggestion.complexity)
-            found.append((Trial(suggestion, fitted.loss, score), released(fitted.model, start)))
+            found.append((Trial(suggestion, fitted.loss, score), like(fitted.model, start)))
     if not found:
         raise ConfigError(f"expected a function that fits {edge}, got none of {functions or 'the library'}")
     found.sort(key=lambda pair: pair[0].score)
@@ -175,26 +175,6 @@ def schwarz(loss: float, model: MultKAN, terms: Sequence[Residual], complexity: 
     """n log(loss) + log(n) (unknowns + complexity)."""
     n = sum(term.size for term in terms)
     return n * math.log(max(loss, SMALLEST)) + math.log(n) * (len(Unknowns(model)) + complexity)
-
-
-def held(model: MultKAN, edge: Edge | None = None) -> MultKAN:
-    """The same network, all of whose constants are fixed but for those of one edge."""
-    fixed = copy.deepcopy(model)
-    for number, layer in enumerate(fixed.layers):
-        if layer.symbols is not None:
-            free = None if edge is None or number != edge.layer else layer.symbols.fixed[edge[1:]].clone()
-            layer.symbols.fixed.fill_(1)
-            if edge is not None and free is not None:
-                layer.symbols.fixed[edge[1:]] = free
-    return fixed
-
-
-def released(model: MultKAN, like: MultKAN) -> MultKAN:
-    """The model itself, with those constants fixed that are fixed in another."""
-    for layer, other in zip(model.layers, like.layers, strict=True):
-        if layer.symbols is not None and other.symbols is not None:
-            layer.symbols.fixed.copy_(other.symbols.fixed)
-    return model
 
 
 def _points(terms: list[Residual]) -> Tensor:

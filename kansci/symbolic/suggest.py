@@ -102,7 +102,7 @@ def suggest(
         raise ConfigError(f"expected an edge that varies over x, got {edge}, which is constant there; prune it")
     rows = LIBRARY.values() if functions is None else map(library_function, functions)
     found = [own for row in rows if row.name != "zero" for own in _best(row, curve, resolution)]
-    return sorted(found, key=lambda own: (own.score, own.error))
+    return sorted(found, key=lambda own: (own.score, max(own.error, resolution)))
 
 
 class Curve(NamedTuple):
