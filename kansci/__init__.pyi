@@ -30,6 +30,7 @@ from .symbolic.formula import formula as formula
 from .symbolic.kanpiler import auxiliary_features as auxiliary_features
 from .symbolic.kanpiler import kanpile as kanpile
 from .symbolic.parse import parse_formula as parse_formula
+from .symbolic.source import source_code as source_code
 from .tracing import Trace as Trace
 from .tracing import trace as trace
 

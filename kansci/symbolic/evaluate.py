@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from functools import cache, reduce
 from itertools import permutations
 from math import isfinite, nan
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import sympy
 import torch
 from jaxtyping import Float
@@ -15,15 +16,14 @@ from torch import Tensor
 from kansci.errors import FormulaError, ShapeError
 from kansci.functions import LIBRARY, Function
 
+Values = TypeVar("Values", Tensor, np.ndarray)
 Scalar = Tensor | float
 Operation = Callable[..., Scalar]
 Step = tuple[Operation, tuple[int, ...]]
 
 
-def torch_function(
-    expression: sympy.Expr, names: Sequence[str]
-) -> Callable[[Float[Tensor, "*n d"]], Float[Tensor, "*n"]]:
-    """The function of tensors that a SymPy expression stands for.
+def torch_function(expression: sympy.Expr, names: Sequence[str]) -> Callable[[Values], Values]:
+    """The function of tensors, or of NumPy arrays, that a SymPy expression stands for.
 
     The expression is translated once, into one torch operation for each distinct subexpression; constant
     parts become numbers. Autograd, `vmap` and `torch.func` apply to the function.
@@ -34,7 +34,7 @@ def torch_function(
         names: The variables, one for each column of the argument.
 
     Returns:
-        A function of x (n, d), of any floating dtype, whose n values have the same dtype.
+        A function of x (n, d), of any floating dtype, whose n values have the same dtype; of an array, an array.
 
     Raises:
         FormulaError: The expression contains another variable, a function that LIBRARY does not have, or a
@@ -49,7 +49,10 @@ def torch_function(
     translation = _Translation(names)
     steps, result = translation.steps, translation.place(expression)
 
-    def evaluate(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
+    def evaluate(x: Values) -> Values:
+        return compute(torch.from_numpy(x)).numpy() if isinstance(x, np.ndarray) else compute(x)
+
+    def compute(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
         if x.ndim == 0 or x.shape[-1] != d:
             raise ShapeError(f"expected x of shape (n, {d}), its columns {list(names)}, got {tuple(x.shape)}")
         values: list[Scalar] = [x[..., column] for column in range(d)]
