@@ -63,6 +63,10 @@ class Builder:
             _check_power(sympy.E, arguments[0])
         return _checked(function(*arguments))
 
+    def opened(self, part: Any) -> Any:
+        """What a symbol stands for that was put in the place of an argument; other parts as they are."""
+        return self._arguments.get(part, part)
+
     def finish(self, expression: sympy.Expr) -> sympy.Expr:
         """The expression with every argument in its place."""
         if self._size(expression) > MAX_SIZE:

@@ -3,10 +3,11 @@
 import operator
 from collections.abc import Callable, Sequence
 from functools import cache, reduce
+from itertools import permutations
 from math import isfinite, nan
-from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import sympy
 import torch
 from jaxtyping import Float
@@ -15,15 +16,14 @@ from torch import Tensor
 from kansci.errors import FormulaError, ShapeError
 from kansci.functions import LIBRARY, Function
 
+Values = TypeVar("Values", Tensor, np.ndarray)
 Scalar = Tensor | float
 Operation = Callable[..., Scalar]
 Step = tuple[Operation, tuple[int, ...]]
 
 
-def torch_function(
-    expression: sympy.Expr, names: Sequence[str]
-) -> Callable[[Float[Tensor, "*n d"]], Float[Tensor, "*n"]]:
-    """The function of tensors that a SymPy expression stands for.
+def torch_function(expression: sympy.Expr, names: Sequence[str]) -> Callable[[Values], Values]:
+    """The function of tensors, or of NumPy arrays, that a SymPy expression stands for.
 
     The expression is translated once, into one torch operation for each distinct subexpression; constant
     parts become numbers. Autograd, `vmap` and `torch.func` apply to the function.
@@ -34,7 +34,7 @@ def torch_function(
         names: The variables, one for each column of the argument.
 
     Returns:
-        A function of x (n, d), of any floating dtype, whose n values have the same dtype.
+        A function of x (n, d), of any floating dtype, whose n values have the same dtype; of an array, an array.
 
     Raises:
         FormulaError: The expression contains another variable, a function that LIBRARY does not have, or a
@@ -49,7 +49,10 @@ def torch_function(
     translation = _Translation(names)
     steps, result = translation.steps, translation.place(expression)
 
-    def evaluate(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
+    def evaluate(x: Values) -> Values:
+        return compute(torch.from_numpy(x)).numpy() if isinstance(x, np.ndarray) else compute(x)
+
+    def compute(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
         if x.ndim == 0 or x.shape[-1] != d:
             raise ShapeError(f"expected x of shape (n, {d}), its columns {list(names)}, got {tuple(x.shape)}")
         values: list[Scalar] = [x[..., column] for column in range(d)]
@@ -87,8 +90,6 @@ def constant_value(expression: sympy.Basic) -> float:
 def library_call(application: sympy.Basic) -> tuple[Function, sympy.Basic]:
     """The function f of LIBRARY and the argument u for which an expression has the form of f(u) in SymPy.
 
-    Where there are several the one with the longest form is found.
-
     Raises:
         FormulaError: There is none.
 
@@ -97,13 +98,24 @@ def library_call(application: sympy.Basic) -> tuple[Function, sympy.Basic]:
         >>> function.name, argument
         ('j0', x + 2)
     """
-    calls = [(form, row, _argument(form, application)) for row in LIBRARY.values() for form in [_form(row)]]
-    found = [(form.count_ops(), row, argument) for form, row, argument in calls if argument is not None]
-    if not found:
+    call = find_call(application)
+    if call is None:
         name = application.func.__name__
         raise FormulaError(f"expected functions of the library, got {name} in {application}; see register_function")
-    _, function, argument = max(found, key=itemgetter(0))
-    return function, argument
+    return call
+
+
+def find_call(part: sympy.Basic) -> tuple[Function, sympy.Basic] | None:
+    """The same, None if there is none; where there are several the one with the longest form.
+
+    Example:
+        >>> function, argument = find_call(1 / (1 + sympy.exp(3 - sympy.Symbol("x"))))
+        >>> function.name, argument
+        ('sigmoid', x - 3)
+    """
+    calls = [(row, _argument(_form(row), part)) for row in LIBRARY.values() if _form(row).func == part.func]
+    found = [(row, argument) for row, argument in calls if argument is not None]
+    return max(found, key=lambda call: _form(call[0]).count_ops(), default=None)
 
 
 def library_row(application: sympy.Basic) -> Function:
@@ -127,22 +139,36 @@ def _form(row: Function) -> sympy.Basic:
     return row.sympy(_ARGUMENT)
 
 
-def _argument(form: sympy.Basic, part: sympy.Basic) -> sympy.Basic | None:
+def _argument(form: sympy.Basic, part: sympy.Basic, known: sympy.Basic | None = None) -> sympy.Basic | None:
     """What stands in a part of an expression where the argument stands in a form, if they are equal elsewhere."""
-    if form in (part, _ARGUMENT) or form.func != part.func or len(form.args) != len(part.args):
+    if form in (_ARGUMENT, -_ARGUMENT):
+        found = part if form == _ARGUMENT else _negative(part)
+        return found if known in (None, found) else None
+    if form.func != part.func or len(form.args) != len(part.args):
         return None
-    pairs = [(own, other) for own, other in zip(_operands(form), _operands(part), strict=True) if own != other]
-    if len(pairs) != 1:
-        return None
-    ((own, other),) = pairs
-    return other if own == _ARGUMENT else _argument(own, other)
+    orders = permutations(part.args) if isinstance(form, _SYMMETRIC) else [part.args]
+    matches = (_common_argument(form.args, order, known) for order in orders)
+    return next((found for found in matches if found is not None), None)
 
 
-def _operands(part: sympy.Basic) -> Sequence[sympy.Basic]:
-    """The arguments, numbers first where their order means nothing."""
-    if isinstance(part, sympy.Add | sympy.Mul | sympy.Max):
-        return sorted(part.args, key=lambda argument: not argument.is_number)
-    return part.args
+def _common_argument(
+    forms: Sequence[sympy.Basic], parts: Sequence[sympy.Basic], known: sympy.Basic | None
+) -> sympy.Basic | None:
+    for form, part in zip(forms, parts, strict=True):
+        if form.has(_ARGUMENT):
+            known = _argument(form, part, known)
+            if known is None:
+                return None
+        elif form != part:
+            return None
+    return known
+
+
+def _negative(part: Any) -> sympy.Basic:
+    return -part
+
+
+_SYMMETRIC = (sympy.Add, sympy.Mul, sympy.Max)
 
 
 def _operation(expression: sympy.Basic) -> tuple[Operation, Sequence[sympy.Basic]]:

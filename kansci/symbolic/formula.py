@@ -1,6 +1,8 @@
 """The inverse of the KANpiler: networks of symbolic edges as SymPy expressions."""
 
 from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
 
 import sympy
 from jaxtyping import Float
@@ -93,7 +95,7 @@ class _LayerFormula:
         return self.affine(products, layer.node_scale, layer.node_bias)
 
     def subnode(self, target: int, sources: Sequence[sympy.Expr]) -> sympy.Expr:
-        total = self.builder.add(*(self.edge(target, source, x) for source, x in enumerate(sources)))
+        total = _sum(self.builder, [self.edge(target, source, x) for source, x in enumerate(sources)])
         scale, bias = self.layer.subnode_scale[target : target + 1], self.layer.subnode_bias[target : target + 1]
         return self.affine([total], scale, bias)[0]
 
@@ -130,6 +132,42 @@ class _LayerFormula:
             return self.builder.apply(function.sympy, x)
         exponent = sympy.Mul(*(factor for factor in factors if factor != logarithms[0]))
         return self.builder.power(logarithms[0].args[0], exponent)
+
+
+def _sum(builder: Builder, terms: Sequence[sympy.Expr]) -> sympy.Expr:
+    """The sum of terms, where u v is no longer ((u + v)^2 - (u - v)^2) / 4."""
+    remaining, products = list(sympy.Add.make_args(builder.add(*terms))), []
+    for p, q in combinations(list(remaining), 2):
+        product = _difference_of_squares(builder, p, q) if p in remaining and q in remaining else None
+        if product is not None:
+            remaining = [term for term in remaining if term not in (p, q)]
+            products.append(product)
+    return builder.add(*remaining, *products)
+
+
+def _difference_of_squares(builder: Builder, p: sympy.Expr, q: sympy.Expr) -> sympy.Expr | None:
+    """c (a + b) (a - b) if p and q are c a^2 and -c b^2 and the factors have fewer terms than a and b."""
+    c, square, minus_c, other = (*_coefficient(p), *_coefficient(q))
+    if c != -minus_c or not (_is_square(square) and _is_square(other)):
+        return None
+    a, b = builder.opened(square.base), builder.opened(other.base)
+    factors = builder.add(a, b), builder.add(a, builder.multiply(sympy.Integer(-1), b))
+    if sum(map(_n_terms, factors)) >= _n_terms(a) + _n_terms(b):
+        return None
+    return builder.multiply(c, *factors)
+
+
+def _coefficient(part: Any) -> tuple[Any, Any]:
+    """A factor that is a number, and the others."""
+    return part.as_independent(*part.free_symbols, as_Add=False)
+
+
+def _is_square(part: sympy.Expr) -> bool:
+    return isinstance(part, sympy.Pow) and part.exp == 2
+
+
+def _n_terms(part: sympy.Expr) -> int:
+    return len(sympy.Add.make_args(part))
 
 
 def _functions(layer: KANLayer) -> dict[tuple[int, int], Function]:

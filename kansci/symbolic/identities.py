@@ -38,7 +38,7 @@ def _atan2(y: sympy.Expr, x: sympy.Expr) -> sympy.Expr:
 
 
 def _larger(a: sympy.Expr, b: sympy.Expr) -> sympy.Expr:
-    return b + (a - b + sympy.Abs(a - b)) / 2
+    return b + Max(0, _difference(a, b), evaluate=False)
 
 
 def _maximum(*arguments: sympy.Expr) -> sympy.Expr:
@@ -98,4 +98,5 @@ _IDENTITIES: dict[type, Callable[..., sympy.Expr]] = {
     sympy.asech: lambda x: sympy.acosh(1 / x),
     sympy.acsch: lambda x: sympy.asinh(1 / x),
     sympy.acoth: lambda x: sympy.atanh(1 / x),
+    sympy.loggamma: lambda x: sympy.log(sympy.Abs(sympy.gamma(x))),
 }

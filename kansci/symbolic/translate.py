@@ -14,7 +14,7 @@ import torch
 
 from kansci.errors import ConfigError, FormulaError
 from kansci.functions import Function, library_function, power_function
-from kansci.symbolic.evaluate import constant_value, library_call
+from kansci.symbolic.evaluate import constant_value, find_call
 from kansci.symbolic.graph import Graph, Input, Node, Product, Sum, Term
 from kansci.symbolic.identities import rewritten
 from kansci.symbolic.parse import parse_formula
@@ -109,26 +109,29 @@ class _GraphBuilder:
     def _translate(self, part: sympy.Basic) -> Sum:
         if self._is_constant(part):
             return Sum((), constant_value(part))
+        if isinstance(part, sympy.Symbol):
+            return Sum((Term("x", self._input(part)),))
+        call = find_call(part)
+        if call is not None:
+            return self._apply(call[0], self.sum(call[1]), part)
         match part:
-            case sympy.Symbol():
-                return Sum((Term("x", self._input(part)),))
             case sympy.Add():
                 return _total(map(self.sum, part.args))
             case sympy.Mul():
-                return self._product([self.sum(factor) for factor in _factors(part)], self._products.plain)
-        try:
-            function, argument = library_call(part)
-        except FormulaError:
-            return self._by_identity(part)
-        return self._apply(function, self.sum(argument), part)
-
-    def _by_identity(self, part: sympy.Basic) -> Sum:
+                return self._multiple(part)
+            case sympy.Pow():
+                return self._power(part)
         identity = rewritten(part)
-        if identity is not None:
-            return self.sum(identity)
-        if isinstance(part, sympy.Pow):
-            return self._power(part)
-        raise _unsupported(part)
+        if identity is None:
+            raise _unsupported(part)
+        return self.sum(identity)
+
+    def _multiple(self, part: sympy.Mul) -> Sum:
+        """A product; only its factors other than a number may be the form of a function."""
+        number, rest = part.as_coeff_Mul()
+        if number != 1 and not isinstance(rest, sympy.Add):
+            return self.sum(rest).scaled(constant_value(number))
+        return self._product([self.sum(factor) for factor in _factors(part)], self._products.plain)
 
     def _is_constant(self, part: sympy.Basic) -> bool:
         if part not in self._constant:

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from functools import cache
-from math import inf, isfinite, prod
+from math import inf, isfinite
 from typing import Any, NamedTuple
 
 import mpmath
@@ -51,9 +51,7 @@ class Rounded(NamedTuple):
 NOWHERE = Rounded(mpmath.nan, mpmath.inf)
 
 
-def rounded_values(
-    expressions: Sequence[sympy.Expr], names: Sequence[str], point: Sequence[float]
-) -> list[Rounded]:
+def rounded_values(expressions: Sequence[sympy.Expr], names: Sequence[str], point: Sequence[float]) -> list[Rounded]:
     """What expressions are at a point, by a first-order analysis of the errors in running through their parts.
 
     Every part has the error of its own rounding and those of its arguments, multiplied by its derivatives.
@@ -92,8 +90,9 @@ def _value_and_slopes(part: Any, values: Sequence[Any]) -> tuple[Any, Sequence[A
         base, exponent = values
         power = mpmath.power(base, exponent)
         return power, [exponent * power / base, 0 if part.exp.is_Rational else power * mpmath.log(base)]
-    fixed = [argument if argument.is_Integer else None for argument in part.args[:-1]]
-    value, *slopes = (mpmath.mpmathify(function(*values)) for function in _functions(part.func, (*fixed, None)))
+    fixed = [argument if argument.is_Rational else None for argument in part.args]
+    functions = _functions(part.func, (*fixed[:-1], None) if None not in fixed else tuple(fixed))
+    value, *slopes = (mpmath.mpmathify(function(*values)) for function in functions)
     return value, slopes
 
 
@@ -108,7 +107,9 @@ def _functions(kind: Any, fixed: tuple[Any, ...]) -> list[Any]:
 
 
 def _slope(function: Any, argument: Any) -> Any:
-    return function.diff(argument).replace(DiracDelta, lambda *_: sympy.Integer(0)) if argument.is_Symbol else argument * 0
+    return (
+        function.diff(argument).replace(DiracDelta, lambda *_: sympy.Integer(0)) if argument.is_Symbol else argument * 0
+    )
 
 
 _STEPS = {"Heaviside": lambda u, middle=0.5: mpmath.mpf(u > 0) if u else mpmath.mpf(middle)}
@@ -145,7 +146,10 @@ class RandomFormulas:
 
     def expressions(self) -> list[sympy.Expr]:
         """One to three of them."""
-        return [self.builder.finish(self.part(self.random.randint(1, 6)).expression) for _ in range(self.random.randint(1, 3))]
+        return [
+            self.builder.finish(self.part(self.random.randint(1, 6)).expression)
+            for _ in range(self.random.randint(1, 3))
+        ]
 
     def part(self, depth: int) -> Part:
         """A variable or number, one of the parts there are already, or a new one."""
@@ -178,11 +182,17 @@ class RandomFormulas:
         parts = [self.part(depth) for _ in range(self.random.randint(2, 3))]
         signs = [1 if self.positive else self.random.choice([1, 1, -1]) for _ in parts]
         terms = [self.builder.multiply(sympy.Integer(s), part.expression) for s, part in zip(signs, parts, strict=True)]
-        return Part(self.builder.add(*terms), sum(s * part.values for s, part in zip(signs, parts, strict=True)))
+        return Part(
+            self.builder.add(*terms),
+            torch.stack([s * part.values for s, part in zip(signs, parts, strict=True)]).sum(0),
+        )
 
     def product(self, depth: int) -> Part:
         parts = [self.part(depth) for _ in range(self.random.randint(2, 3))]
-        return Part(self.builder.multiply(*(part.expression for part in parts)), prod(part.values for part in parts))
+        return Part(
+            self.builder.multiply(*(part.expression for part in parts)),
+            torch.stack([part.values for part in parts]).prod(0),
+        )
 
     def quotient(self, depth: int) -> Part:
         over, under = self.part(depth), self.part(depth)

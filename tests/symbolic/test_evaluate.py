@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import sympy
 import torch
@@ -78,6 +79,14 @@ def test_leading_shapes_are_kept():
     assert f(torch.full((3, 4, 2), 2.0)).shape == (3, 4)
     assert f(torch.tensor([2.0, 5.0])).item() == 10.0
     assert torch_function(sympy.Integer(1), ["x", "y"])(torch.zeros(3, 4, 2)).shape == (3, 4)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_arrays_in_arrays_out(dtype):
+    points = sample(d=2).numpy().astype(dtype)
+    values = torch_function(x * sympy.exp(y), ["x", "y"])(points)
+    assert isinstance(values, np.ndarray) and values.dtype == dtype
+    np.testing.assert_allclose(values, points[:, 0] * np.exp(points[:, 1]), rtol=1e-6)
 
 
 def test_symbols_are_found_by_name():

@@ -1,6 +1,7 @@
 """Formulas compiled to networks."""
 
 import math
+from typing import cast
 
 import jaxtyping
 import pytest
@@ -13,13 +14,16 @@ from kansci.config import Width
 from kansci.errors import ConfigError, FormulaError
 from kansci.functions import LIBRARY, register_function
 from kansci.jets import _functional_jet
+from kansci.nn.edges import SymbolicEdges
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.unknowns import Unknowns
 from kansci.symbolic.evaluate import torch_function
+from kansci.symbolic.formula import formula
 from kansci.symbolic.kanpiler import auxiliary_features, kanpile
 from kansci.symbolic.parse import parse_formula
 
 NAMES = ["x", "y", "z"]
+Y = sympy.Symbol("y", real=True)
 POINTS = 0.2 + torch.rand(200, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 # What other compilers get wrong first, each with the function it stands for.
@@ -265,3 +269,34 @@ def test_a_compiled_model_is_a_multkan_like_any_other():
     copy = MultKAN.from_config(model.config)
     copy.load_state_dict(model.state_dict())
     assert torch.equal(copy(POINTS[:, :2]), model(POINTS[:, :2]))
+
+
+@pytest.mark.parametrize("name", [name for name in LIBRARY if name not in ("zero", "x")])
+def test_every_function_of_the_library_is_one_edge(name):
+    expression = 3 * LIBRARY[name].sympy(2 * parse_formula("x", NAMES) / 5 + sympy.Rational(1, 2)) - 1
+    model = kanpile(expression, NAMES)
+    assert [layer.config.symbols for layer in model.layers] == [((name, "", ""),)]
+    assert formula(model, NAMES) == [expression]
+
+
+@pytest.mark.parametrize(
+    ("expression", "name", "a"),
+    [
+        (1 / (1 + sympy.exp(Y - 2)), "sigmoid", -1),
+        (sympy.log(sympy.exp(3 * Y) + 1), "softplus", 3),
+        (sympy.exp(-((Y - 1) ** 2)), "gaussian", 1),
+        (sympy.loggamma(Y), "lgamma", 1),
+        (2 ** (5 * Y), "exp2", 5),
+    ],
+    ids=str,
+)
+def test_functions_are_told_by_their_form(expression, name, a):
+    (layer,) = kanpile(expression, ["y"]).layers
+    assert layer.config.symbols == ((name,),)
+    assert cast(SymbolicEdges, layer.symbols).affine[0, 0, 0] == a
+
+
+def test_products_without_multiplication_nodes_are_products_again():
+    texts = ["pi*x*y/z", "sin(x*y)*z + 3*x*z", "x*sin(x + y)*exp(y) + 2*sin(x + y)", "x**2 - y**2"]
+    expressions = [parse_formula(text, NAMES) for text in texts]
+    assert formula(kanpile(expressions, NAMES, products="squares"), NAMES) == expressions
