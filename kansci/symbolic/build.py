@@ -112,8 +112,8 @@ class Builder:
                 raise FormulaError("this part has a number of too many digits")
             if isinstance(part, sympy.Float) and not (part == 0 or 0 < abs(float(part)) < inf):
                 raise FormulaError("this part has a number outside the range of double precision")
-            if isinstance(part, sympy.Pow):
-                _check_power(part.base, part.exp)
+            if isinstance(part, sympy.Pow | sympy.exp):
+                _check_power(*part.as_base_exp())
                 _check_constant(part)
         _check_constant(expression)
         return expression

@@ -278,12 +278,14 @@ def _function(name: str, count: int) -> Callable[..., sympy.Expr] | None:
 
 
 def _arities(name: str) -> list[int]:
-    if name in _EXTREMA or name in _BESSEL:
+    if name in _BESSEL or name in _EXTREMA:
         return [2]
     return [count for count in (1, 2) if _function(name, count)]
 
 
 def _wrong_call(name: str, count: int) -> str:
+    if name in _EXTREMA:
+        return f"{name} takes 2 or more arguments, got {count}"
     if _arities(name):
         return f"{name} takes {' or '.join(map(str, _arities(name)))} argument(s), got {count}"
     known = {*LIBRARY, *ALIASES, *(composed for composed, _ in _COMPOSED), *_EXTREMA, *_BESSEL}
