@@ -66,8 +66,10 @@ def derivatives(kind: Callable[[int, Tensor], Tensor], n: int, sign: int, factor
         order = len(coefficients) - 1
 
         def evaluate(x: Tensor) -> Tensor:
-            terms = [c * sign**j * kind(n - order + 2 * j, x) for j, c in enumerate(coefficients)]
-            return factor**order * torch.stack(terms).sum(0)
+            *lower, highest = (c * sign**j * kind(n - order + 2 * j, x) for j, c in enumerate(coefficients))
+            for term in lower:
+                highest = highest + torch.where(term.isinf(), 0, term)  # where the highest is infinite, too
+            return factor**order * highest
 
         return evaluate
 
