@@ -30,6 +30,7 @@ from .surgery.grow import deepen as deepen
 from .surgery.grow import widen as widen
 from .surgery.perturb import perturb as perturb
 from .surgery.thaw import thaw as thaw
+from .symbolic.candidates import candidate_features as candidate_features
 from .symbolic.evaluate import torch_function as torch_function
 from .symbolic.kanpiler import auxiliary_features as auxiliary_features
 from .symbolic.kanpiler import kanpile as kanpile
