@@ -31,6 +31,7 @@ from .surgery.grow import widen as widen
 from .surgery.hold import hold_constants as hold_constants
 from .surgery.perturb import perturb as perturb
 from .surgery.thaw import thaw as thaw
+from .symbolic.candidates import candidate_features as candidate_features
 from .symbolic.correct import Correction as Correction
 from .symbolic.correct import correct as correct
 from .symbolic.correct import edge_evidence as edge_evidence
