@@ -39,6 +39,7 @@ FLOOR = 1e-7  # error below which nothing is left to explain
 ENOUGH = 2.0  # digits after which
 MORE = 0.1  # is what each further one counts
 WORTHWHILE = 0.1  # digits below which it is not worth looking for more
+LITTLE = 0.5  # digits below which it does not matter whether a feature enters linearly
 COST = 0.05  # digits that a unit of complexity must be worth
 LESS = 0.15  # share of the digits that may be lost where a model becomes simpler
 ONE = Fraction(1)
@@ -279,17 +280,17 @@ class _Search:
 
     def _entries(self, model: AdditiveModel, group: _Trials) -> list[_Entry]:
         """The simplest feature of a group, and the one that enters linearly, if another one does."""
+        group = _without_twins(group)
         digits, targets = group.digits.max(1)
         most = min(ENOUGH, digits.max().item())
         needed = most - LESS * abs(most)
-        good = (digits >= needed).nonzero().flatten().tolist()
-        number = min(good, key=lambda number: (group.features[number].complexity, _spread(group.values[number])))
+        number = int((digits >= needed).nonzero()[0])
         simplest = _Entry(group.features[number], digits[number].item(), group.errors[number, targets[number]].item())
         linear = [
             entry
             for feature, values in zip(group.features, group.values, strict=True)
             for entry in _linear_entries(model, feature, values)
-            if entry.digits >= needed
+            if entry.digits >= max(needed, LITTLE)
         ]
         best = min(linear, key=lambda entry: (-round(entry.digits, 1), entry.feature.complexity), default=simplest)
         entries = {simplest.feature: simplest, best.feature: best}
@@ -355,6 +356,15 @@ def _grouped(trials: _Trials) -> Iterator[_Trials]:
         left = [number for number, belongs in zip(left, same, strict=True) if not belongs]
 
 
+def _without_twins(group: _Trials) -> _Trials:
+    """The features of a group, the simplest first, without those that differ from another one in their sign only."""
+    keys = [(feature.complexity, _looks(own)) for feature, own in zip(group.features, group.values, strict=True)]
+    distinct: dict[tuple[float, ...], int] = {}
+    for number in sorted(range(len(keys)), key=keys.__getitem__):
+        distinct.setdefault(tuple(group.values[number, :POINTS].abs().tolist()), number)
+    return group.select(list(distinct.values()))
+
+
 def _targets(y: Float[Tensor, "n"]) -> Float[Tensor, "n t"]:
     deviation = y.std()
     if not deviation > VARYING * y.abs().max():
@@ -369,9 +379,13 @@ def _digits(model: AdditiveModel, errors: Float[Tensor, "k t"]) -> Float[Tensor,
     return (before.clamp(min=FLOOR) / errors.clamp(min=FLOOR)).log10()
 
 
-def _spread(values: Float[Tensor, "n"]) -> tuple[bool, float]:
-    """Of features as simple as each other, a small one is preferred, as v/c to c/v, and then one without outliers."""
-    return bool(values.abs().median() > 1), float((values - values.mean()).abs().max() / values.std())
+def _looks(values: Float[Tensor, "n"]) -> tuple[bool, bool, float]:
+    """Of features as simple as each other, a positive one is preferred, a small one, and one without outliers.
+
+    So v/c is to c/v.
+    """
+    outlier = (values - values.mean()).abs().max() / values.std()
+    return bool(values.median() < 0), bool(values.abs().median() > 1), float(outlier)
 
 
 def _by_score(entry: _Entry) -> float:
