@@ -215,27 +215,22 @@ class _Search:
         x: (n, d), the variables.
         targets: (n, t), y relative to its standard deviation, and log|y| if there is one.
         varying: the variables that are not constant.
-        features: all features of these.
+        features: all features of these, and of matrices.
         found: features that the models have from the start.
     """
 
     def __init__(self, x: Float[Tensor, "n d"], y: Float[Tensor, "n"], matrices: Sequence[Sequence[int]]) -> None:
         """Collect variables, targets and features."""
         self.x, self.targets = x, _targets(y)
-        self.varying = set((x.amax(0) > x.amin(0)).nonzero().flatten().tolist())
-        self.features = [
-            _Feature(shape, places)
-            for shape, ways in shapes(x.shape[1], matrices)
-            for places in ways
-            if self.varying.issuperset(places)
-        ]
+        self.varying: list[int] = (x.amax(0) > x.amin(0)).nonzero().flatten().tolist()
+        self.features = [_Feature(shape, places) for shape, ways in shapes(self.varying, matrices) for places in ways]
         self.found: list[_Feature] = []
 
     def run(self) -> list[_Entry]:
         """The features that are worth what they cost, best first; those that help beside the best one follow it."""
         leading: list[_Entry] = []
         others: list[_Entry] = []
-        while len(self.found) < ROUNDS:
+        while self.features and len(self.found) < ROUNDS:
             first, *rest = self._groups() or [[]]
             if not self.found:
                 others = sorted((entry for group in rest for entry in group), key=_by_score)
@@ -262,7 +257,7 @@ class _Search:
     def _model(self, rows: int | None = None, degree: int = MAX_DEGREE, without: Sequence[int] = ()) -> AdditiveModel:
         """The model of the first rows of the variables, but for some, and of the features found."""
         x = self.x[:rows]
-        kept = sorted(self.varying.difference(without))
+        kept = [place for place in self.varying if place not in without]
         variables = torch.cat([x[:, kept].T, *(values for _, values in _evaluated(self.found, x))])
         allowed = len(x) // (POINTS * (x.shape[1] + 1))
         return AdditiveModel(variables, self.targets[:rows], max(1, min(degree, allowed)))

@@ -137,10 +137,13 @@ INVARIANTS = {
 }
 
 
-def shapes(d: int, matrices: Sequence[Sequence[int]]) -> Iterator[tuple[Shape, list[tuple[int, ...]]]]:
-    """All shapes with the ways to put d variables into them; invariants with each matrix, its entries row by row."""
+def shapes(
+    variables: Sequence[int], matrices: Sequence[Sequence[int]]
+) -> Iterator[tuple[Shape, list[tuple[int, ...]]]]:
+    """All shapes with the ways to put variables into them; invariants with each matrix, its entries row by row."""
     for shape in SHAPES:
-        yield shape, list(shape.places(d, shape.size))
+        ways = shape.places(len(variables), shape.size)
+        yield shape, [tuple(variables[place] for place in way) for way in ways]
     for matrix in matrices:
         for formula, complexity in INVARIANTS[math.isqrt(len(matrix))].items():
             yield Shape(formula, complexity, len(matrix), _unordered), [tuple(matrix)]
