@@ -110,10 +110,11 @@ def candidate_features(
         ConfigError: the names do not fit the columns, or the matrix is none.
 
     Example:
-        >>> x = 1 + torch.rand(500, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        >>> m, v, c = x.unbind(1)
-        >>> [str(found.formula) for found in candidate_features(x, m * (v / c).sin(), ["m", "v", "c"], limit=1)]
-        ['v/c']
+        >>> x = torch.rand(500, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        >>> m, v, c = (x + torch.tensor([1, 0, 1])).unbind(1)
+        >>> y = m / (1 - v**2 / c**2).sqrt()
+        >>> [str(found.formula) for found in candidate_features(torch.stack([m, v, c], 1), y, ["m", "v", "c"], limit=2)]
+        ['1/sqrt(1 - v**2/c**2)', 'v/c']
 
     References:
         Liu et al., KAN 2.0, arXiv:2408.10205, section 3.1.
