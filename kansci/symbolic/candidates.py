@@ -39,6 +39,7 @@ FLOOR = 1e-7  # error below which nothing is left to explain
 ENOUGH = 2.0  # digits after which
 MORE = 0.1  # is what each further one counts
 WORTHWHILE = 0.1  # digits below which it is not worth looking for more
+LITTLE = 0.5  # digits below which it does not matter whether a feature enters linearly
 COST = 0.05  # digits that a unit of complexity must be worth
 LESS = 0.15  # share of the digits that may be lost where a model becomes simpler
 ONE = Fraction(1)
@@ -109,10 +110,11 @@ def candidate_features(
         ConfigError: the names do not fit the columns, or the matrix is none.
 
     Example:
-        >>> x = 1 + torch.rand(500, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        >>> m, v, c = x.unbind(1)
-        >>> [str(found.formula) for found in candidate_features(x, m * (v / c).sin(), ["m", "v", "c"], limit=1)]
-        ['v/c']
+        >>> x = torch.rand(500, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        >>> m, v, c = (x + torch.tensor([1, 0, 1])).unbind(1)
+        >>> y = m / (1 - v**2 / c**2).sqrt()
+        >>> [str(found.formula) for found in candidate_features(torch.stack([m, v, c], 1), y, ["m", "v", "c"], limit=2)]
+        ['1/sqrt(1 - v**2/c**2)', 'v/c']
 
     References:
         Liu et al., KAN 2.0, arXiv:2408.10205, section 3.1.
@@ -214,27 +216,22 @@ class _Search:
         x: (n, d), the variables.
         targets: (n, t), y relative to its standard deviation, and log|y| if there is one.
         varying: the variables that are not constant.
-        features: all features of these.
+        features: all features of these, and of matrices.
         found: features that the models have from the start.
     """
 
     def __init__(self, x: Float[Tensor, "n d"], y: Float[Tensor, "n"], matrices: Sequence[Sequence[int]]) -> None:
         """Collect variables, targets and features."""
         self.x, self.targets = x, _targets(y)
-        self.varying = set((x.amax(0) > x.amin(0)).nonzero().flatten().tolist())
-        self.features = [
-            _Feature(shape, places)
-            for shape, ways in shapes(x.shape[1], matrices)
-            for places in ways
-            if self.varying.issuperset(places)
-        ]
+        self.varying: list[int] = (x.amax(0) > x.amin(0)).nonzero().flatten().tolist()
+        self.features = [_Feature(shape, places) for shape, ways in shapes(self.varying, matrices) for places in ways]
         self.found: list[_Feature] = []
 
     def run(self) -> list[_Entry]:
         """The features that are worth what they cost, best first; those that help beside the best one follow it."""
         leading: list[_Entry] = []
         others: list[_Entry] = []
-        while len(self.found) < ROUNDS:
+        while self.features and len(self.found) < ROUNDS:
             first, *rest = self._groups() or [[]]
             if not self.found:
                 others = sorted((entry for group in rest for entry in group), key=_by_score)
@@ -261,7 +258,7 @@ class _Search:
     def _model(self, rows: int | None = None, degree: int = MAX_DEGREE, without: Sequence[int] = ()) -> AdditiveModel:
         """The model of the first rows of the variables, but for some, and of the features found."""
         x = self.x[:rows]
-        kept = sorted(self.varying.difference(without))
+        kept = [place for place in self.varying if place not in without]
         variables = torch.cat([x[:, kept].T, *(values for _, values in _evaluated(self.found, x))])
         allowed = len(x) // (POINTS * (x.shape[1] + 1))
         return AdditiveModel(variables, self.targets[:rows], max(1, min(degree, allowed)))
@@ -279,17 +276,17 @@ class _Search:
 
     def _entries(self, model: AdditiveModel, group: _Trials) -> list[_Entry]:
         """The simplest feature of a group, and the one that enters linearly, if another one does."""
+        group = _without_twins(group)
         digits, targets = group.digits.max(1)
         most = min(ENOUGH, digits.max().item())
         needed = most - LESS * abs(most)
-        good = (digits >= needed).nonzero().flatten().tolist()
-        number = min(good, key=lambda number: (group.features[number].complexity, _spread(group.values[number])))
+        number = int((digits >= needed).nonzero()[0])
         simplest = _Entry(group.features[number], digits[number].item(), group.errors[number, targets[number]].item())
         linear = [
             entry
             for feature, values in zip(group.features, group.values, strict=True)
             for entry in _linear_entries(model, feature, values)
-            if entry.digits >= needed
+            if entry.digits >= max(needed, LITTLE)
         ]
         best = min(linear, key=lambda entry: (-round(entry.digits, 1), entry.feature.complexity), default=simplest)
         entries = {simplest.feature: simplest, best.feature: best}
@@ -355,6 +352,15 @@ def _grouped(trials: _Trials) -> Iterator[_Trials]:
         left = [number for number, belongs in zip(left, same, strict=True) if not belongs]
 
 
+def _without_twins(group: _Trials) -> _Trials:
+    """The features of a group, the simplest first, without those that differ from another one in their sign only."""
+    keys = [(feature.complexity, _looks(own)) for feature, own in zip(group.features, group.values, strict=True)]
+    distinct: dict[tuple[float, ...], int] = {}
+    for number in sorted(range(len(keys)), key=keys.__getitem__):
+        distinct.setdefault(tuple(group.values[number, :POINTS].abs().tolist()), number)
+    return group.select(list(distinct.values()))
+
+
 def _targets(y: Float[Tensor, "n"]) -> Float[Tensor, "n t"]:
     deviation = y.std()
     if not deviation > VARYING * y.abs().max():
@@ -369,9 +375,13 @@ def _digits(model: AdditiveModel, errors: Float[Tensor, "k t"]) -> Float[Tensor,
     return (before.clamp(min=FLOOR) / errors.clamp(min=FLOOR)).log10()
 
 
-def _spread(values: Float[Tensor, "n"]) -> tuple[bool, float]:
-    """Of features as simple as each other, a small one is preferred, as v/c to c/v, and then one without outliers."""
-    return bool(values.abs().median() > 1), float((values - values.mean()).abs().max() / values.std())
+def _looks(values: Float[Tensor, "n"]) -> tuple[bool, bool, float]:
+    """Of features as simple as each other, a positive one is preferred, a small one, and one without outliers.
+
+    So v/c is to c/v.
+    """
+    outlier = (values - values.mean()).abs().max() / values.std()
+    return bool(values.median() < 0), bool(values.abs().median() > 1), float(outlier)
 
 
 def _by_score(entry: _Entry) -> float:

@@ -51,7 +51,8 @@ class Shape(NamedTuple):
         formula: of the letters a, b, c, ...
         complexity: what it takes to say.
         size: number of letters.
-        places: (d, size) -> the ways to put d variables for the letters that give different formulas.
+        places: (d, size) -> the ways to put d variables for the letters that give different formulas; where exchanges
+            change the sign, both, as powers of positive features are real.
     """
 
     formula: str
@@ -72,17 +73,17 @@ SHAPES = (
     Shape("a*b", 2, 2, _unordered),
     Shape("a/b", 2, 2, _ordered),
     Shape("a + b", 2, 2, _unordered),
-    Shape("a - b", 2, 2, _unordered),
+    Shape("a - b", 2, 2, _ordered),
     Shape("sqrt(a**2 + b**2)", 2, 2, _unordered),
     Shape("a**2*b", 3, 2, _ordered),
     Shape("a**2/b", 3, 2, _ordered),
-    Shape("a**2 - b**2", 3, 2, _unordered),
+    Shape("a**2 - b**2", 3, 2, _ordered),
     Shape("1 - a/b", 3, 2, _ordered),
     Shape("1 + a/b", 3, 2, _unordered),
     Shape("a*b/(a + b)", 3, 2, _unordered),
     Shape("sqrt(1 - a**2/b**2)", 4, 2, _ordered),
     Shape("sqrt(1 + a**2/b**2)", 4, 2, _ordered),
-    Shape("(a + b)/(a - b)", 4, 2, _unordered),
+    Shape("(a + b)/(a - b)", 4, 2, _ordered),
     Shape("(a + b)/(1 + a*b)", 4, 2, _unordered),
     Shape("a*cos(b)", 3, 2, _ordered),
     Shape("a*sin(b)", 3, 2, _ordered),
@@ -96,7 +97,7 @@ SHAPES = (
     Shape("sqrt(a**2 + b**2 + c**2)", 3, 3, _unordered),
     Shape("a + b + c", 3, 3, _unordered),
     Shape("a - b - c", 3, 3, singled),
-    Shape("(b - c)/a", 4, 3, singled),
+    Shape("(a - b)/c", 4, 3, _ordered),
     Shape("(b + c)/a", 4, 3, singled),
     Shape("a*b + c*d", 4, 4, pairings),
     Shape("a*b - c*d", 4, 4, pairings),
@@ -136,10 +137,13 @@ INVARIANTS = {
 }
 
 
-def shapes(d: int, matrices: Sequence[Sequence[int]]) -> Iterator[tuple[Shape, list[tuple[int, ...]]]]:
-    """All shapes with the ways to put d variables into them; invariants with each matrix, its entries row by row."""
+def shapes(
+    variables: Sequence[int], matrices: Sequence[Sequence[int]]
+) -> Iterator[tuple[Shape, list[tuple[int, ...]]]]:
+    """All shapes with the ways to put variables into them; invariants with each matrix, its entries row by row."""
     for shape in SHAPES:
-        yield shape, list(shape.places(d, shape.size))
+        ways = shape.places(len(variables), shape.size)
+        yield shape, [tuple(variables[place] for place in way) for way in ways]
     for matrix in matrices:
         for formula, complexity in INVARIANTS[math.isqrt(len(matrix))].items():
             yield Shape(formula, complexity, len(matrix), _unordered), [tuple(matrix)]

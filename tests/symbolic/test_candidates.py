@@ -276,8 +276,8 @@ def test_invariants_are_those_of_linear_algebra():
 def test_ways_to_put_variables_into_shapes():
     assert len(list(pairings(6, 6))) == 15
     assert list(singled(2, 2)) == [(0, 1), (1, 0)]
-    assert all(len(set(places)) == shape.size for shape, ways in shapes(9, [range(9)]) for places in ways)
-    assert not any(ways for shape, ways in shapes(2, []) if shape.size > 2)
+    assert all(len(set(places)) == shape.size for shape, ways in shapes(range(9), [range(9)]) for places in ways)
+    assert not any(ways for shape, ways in shapes(range(2), []) if shape.size > 2)
 
 
 def test_additive_models():
@@ -314,3 +314,17 @@ def test_constant_columns_are_left_alone():
     found = candidate_features(x, (x[:, 0] * x[:, 1]).sin(), ["a", "b", "c"])
     assert str(found[0].formula) == "a*b"
     assert all(sympy.Symbol("c", real=True) not in each.formula.free_symbols for each in found)
+
+
+def test_a_single_variable_needs_no_features():
+    x = Draw(0)((1, 2))
+    assert candidate_features(x, x[:, 0].sin()) == []
+
+
+def test_matrices_may_have_constant_entries():
+    """Plane strain."""
+    x, stress, volume = neo_hookean(0, 2, 0.3)
+    zero, one = torch.zeros(len(x)).double(), torch.ones(len(x)).double()
+    full = torch.stack([x[:, 0], x[:, 1], zero, x[:, 2], x[:, 3], zero, zero, zero, one], 1)
+    found = candidate_features(full, stress, matrix_names(3))
+    assert_same(torch_function(found[0].formula, matrix_names(3))(full), volume)
