@@ -60,13 +60,13 @@ class Builder:
         base = self._stand_in(base) if base.is_Add else base
         exponent = self._stand_in(exponent)
         _check_power(base, exponent)
-        return self._checked(sympy.Pow(base, exponent))
+        return self._checked(self._real(sympy.Pow, base, exponent))
 
     def apply(self, function: Callable[..., sympy.Expr], *arguments: sympy.Expr) -> sympy.Expr:
         """function(*arguments)."""
         arguments = tuple(self._stand_in(argument) for argument in arguments)
         _check_growth(_form(function, len(arguments)), arguments[0])
-        return self._checked(function(*arguments))
+        return self._checked(self._real(function, *arguments))
 
     def opened(self, part: Any) -> Any:
         """What a symbol stands for that was put in the place of an argument; other parts as they are."""
@@ -83,6 +83,17 @@ class Builder:
             return argument
         if not argument.free_symbols:
             return sympy.Float(constant_value(argument))
+        return self._symbol(argument)
+
+    def _real(self, function: Callable[..., sympy.Expr], *arguments: sympy.Expr) -> sympy.Expr:
+        """function(*arguments) as for real arguments, though SymPy takes the likes of x**y and log(x) for complex."""
+        result = function(*arguments)
+        if result.has(*_COMPLEX):
+            result = function(*(self._symbol(part) if part.free_symbols else part for part in arguments))
+        return result
+
+    def _symbol(self, argument: sympy.Expr) -> sympy.Expr:
+        """The real symbol that stands for an argument."""
         if argument not in self._symbols:
             symbol = sympy.Dummy(real=True)
             self._symbols[argument] = symbol
@@ -174,5 +185,6 @@ def _bits(number: sympy.Basic) -> int:
     return max(number.p.bit_length(), number.q.bit_length()) if isinstance(number, sympy.Rational) else 0
 
 
+_COMPLEX = (sympy.re, sympy.im, sympy.arg, sympy.conjugate)
 _NOT_REAL = (sympy.I, sympy.zoo, sympy.oo, -sympy.oo, sympy.nan)
 _PLACEHOLDERS = sympy.symbols("x y", real=True)

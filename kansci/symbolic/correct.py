@@ -20,7 +20,7 @@ from kansci.solvers.solve import solve
 from kansci.surgery.carry import carry_inputs, drop_idle
 from kansci.surgery.hold import hold_constants, like
 from kansci.surgery.perturb import perturb
-from kansci.surgery.selection import symbolic_edges
+from kansci.surgery.selection import select_edges, symbolic_edges
 from kansci.symbolic.hypotheses import LEVEL, Comparison, as_terms, compare_models
 from kansci.symbolic.snap import Snap, schwarz, snap
 from kansci.symbolic.suggest import RESOLUTION
@@ -232,6 +232,7 @@ def _for(model: MultKAN, domain: Tensor) -> list[list[float]] | None:
 def _listed(model: MultKAN, edges: Sequence[Edge] | None) -> list[Edge]:
     """The edges named, or all symbolic ones but those that only carry, and those that carried inputs could have."""
     if edges is not None:
+        select_edges(model, edges)
         return list(edges)
     found = []
     for number, layer in enumerate(model.layers):

@@ -11,6 +11,7 @@ References:
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,10 +34,9 @@ STARTS, EVALUATIONS = 3, 40
 EXACT = {"xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15}
 LARGE = 30.0  # a curve that is the small difference of larger ones is no good explanation
 BAD = 1e3
-FREQUENCIES = torch.logspace(-1.5, 1.8, 45, dtype=torch.float64)
-CENTERS = torch.cat(
-    [torch.linspace(-1.2, 1.2, 33, dtype=torch.float64), *(s * (1 + torch.logspace(-3, 1.5, 14)) for s in (-1, 1))]
-).double()
+HIGHEST, PHASES = 64.0, 8
+SCALES = torch.logspace(-1.5, 1.5, 25, dtype=torch.float64)
+CENTERS = torch.cat([torch.linspace(-1, 1, 21), *(s * (1 + torch.logspace(-3, 1.5, 12)) for s in (-1, 1))]).double()
 
 
 @dataclass(frozen=True)
@@ -152,21 +152,29 @@ def _best(row: Function, curve: Curve, resolution: float) -> Iterator[Suggestion
 
 
 def _search(row: Function, curve: Curve) -> list[tuple[float, float]]:
-    """The most promising a and b of a grid, on which the curve's abscissae span [-1, 1]."""
-    coarse = curve.thinned(SEARCH_POINTS)
+    """The most promising a and b of a grid."""
     low, high = curve.x.aminmax()
     middle, half = (low + high) / 2, (high - low) / 2
-    scales = FREQUENCIES / half if "a" in row.free else torch.ones(1, dtype=torch.float64)
-    if "b" not in row.free and "a" not in row.free:
-        trials = [(scales, 0 * scales)]
-    else:
-        scales = scales if _has_parity(row) else torch.cat([scales, -scales])
-        centers = CENTERS * half + middle if "b" in row.free else 0 * CENTERS[:1]
-        trials = [(each.expand_as(centers), -each * centers) for each in scales]
-    a, b = (torch.cat(own) for own in zip(*trials, strict=True))
-    fit = _shares(row, coarse, a, b)
+    scales, centers = _trials(row)
+    a = scales / half if "a" in row.free else scales
+    b = -a * (middle + half * centers) if "b" in row.free else 0 * a
+    fit = _shares(row, curve.thinned(SEARCH_POINTS), a, b)
     chosen = fit.topk(min(STARTS, len(fit))).indices
     return [(float(a[i]), float(b[i])) for i in chosen if fit[i] > 0]
+
+
+@cache
+def _trials(row: Function) -> tuple[Float[Tensor, "trials"], Float[Tensor, "trials"]]:
+    """Scales and centers for abscissae in [-1, 1]: all phases of each frequency, or what may lie around a center."""
+    if row.period is not None:
+        scales = torch.arange(0.4, HIGHEST, 0.4, dtype=torch.float64)[:, None]
+        centers = torch.arange(PHASES, dtype=torch.float64) * row.period / PHASES / scales
+    else:
+        scales = SCALES[:, None] if "a" in row.free else torch.ones(1, 1, dtype=torch.float64)
+        scales = scales if _has_parity(row) else torch.cat([scales, -scales])
+        centers = CENTERS if "b" in row.free else 0 * CENTERS[:1]
+    scales, centers = torch.broadcast_tensors(scales, centers)
+    return scales.flatten(), centers.flatten()
 
 
 def _has_parity(row: Function) -> bool:

@@ -63,11 +63,12 @@ class Tracer:
         self.arcs: set = set()
 
     def __enter__(self) -> "Tracer":
+        self.before = sys.gettrace()
         sys.settrace(self.enter)
         return self
 
     def __exit__(self, *_: object) -> None:
-        sys.settrace(None)
+        sys.settrace(self.before)
 
     def enter(self, frame, event, argument):
         if frame.f_code.co_filename not in FILES:
@@ -122,11 +123,12 @@ def unsound(expression: sympy.Expr) -> str | None:
         for part in sympy.preorder_traversal(expression):
             if isinstance(part, sympy.Expr) and not part.free_symbols:
                 constant_value(part)
+        torch_function(expression, NAMES)
         text = str(expression)
         again = parse.parse_formula(text, NAMES)
     except FormulaError as error:
         bounds = "characters|inside one another|too long|written out"
-        return None if re.search(bounds, str(error)) else f"its text is refused: {error}"
+        return None if re.search(bounds, str(error)) else f"it or its text is refused: {error}"
     except Exception as error:  # noqa: BLE001
         return f"its text: {type(error).__name__}: {str(error)[:200]}"
     return None if again == expression or agree(expression, again) else f"{text[:300]} is read as {str(again)[:300]}"

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from kansci.errors import FormulaError
+from kansci.symbolic import parse
 from kansci.symbolic.parse import parse_formula
+from tests.symbolic import fuzz_parse
 from tests.symbolic.hostile import HOSTILE, NAMES, TEXTS
 
 
@@ -49,3 +51,24 @@ def test_nothing_is_executed_and_memory_is_bounded():
     assert report["own"] > 0  # the hook does see the syntax tree being made
     assert report["seconds"] <= 1
     assert report["grown"] < 100e6
+
+
+def test_the_fuzzer_finds_nothing_in_seconds():
+    assert fuzz_parse.fuzz(seconds=3, seed=5)[0] is None
+
+
+def test_the_fuzzer_finds_what_is_wrong(monkeypatch):
+    def wrong(text, names):
+        if "sin(" in text and "*" in text:
+            raise ValueError
+        return parse_formula(text, names)
+
+    monkeypatch.setattr(parse, "parse_formula", wrong)
+    finding, _, _ = fuzz_parse.fuzz(seconds=20, seed=0)
+    assert finding is not None
+    assert sorted(fuzz_parse.shortened(finding, seconds=5)) == sorted("sin(*")
+
+
+@pytest.mark.slow
+def test_the_fuzzer_finds_nothing_in_minutes():
+    assert fuzz_parse.fuzz(seconds=120, seed=6)[0] is None
