@@ -13,8 +13,9 @@ References:
     NIST Digital Library of Mathematical Functions, 10.8, 10.27, 10.31 and 10.32.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from math import factorial, pi, sqrt
+from math import comb, factorial, pi, sqrt
 
 import torch
 from torch import Tensor
@@ -32,50 +33,47 @@ _POINTS = 20  # exp(-(20/3)**2) is 0 beside 1
 
 def first_kind(n: int, x: Tensor) -> Tensor:
     """J_n."""
-    if n < 0:
-        return _alternating(n) * first_kind(-n, x)
     near = _regular(n, -1, x.clamp(-_FEW, _FEW))
     return torch.where(x.abs() < _FEW, near, torch.sign(x) ** n * _hankel(n, x.abs()).real)
 
 
 def second_kind(n: int, x: Tensor) -> Tensor:
     """Y_n."""
-    if n < 0:
-        return _alternating(n) * second_kind(-n, x)
     return torch.where(x > _FEW, _hankel(n, x).imag, _irregular(n, -1, x.clamp(max=_FEW)) / -pi)
 
 
 def modified_first_kind(n: int, x: Tensor) -> Tensor:
     """I_n."""
-    n = abs(n)
     near = _regular(n, 1, x.clamp(-_FEW_I, _FEW_I))
     return torch.where(x.abs() < _FEW_I, near, torch.sign(x) ** n * _growing(n, x.abs()))
 
 
 def modified_second_kind(n: int, x: Tensor) -> Tensor:
     """K_n."""
-    n = abs(n)
-    near = _irregular(n, 1, x.clamp(max=_FEW_K)) * (_alternating(n) / 2)
+    near = _irregular(n, 1, x.clamp(max=_FEW_K)) / (-2 if n % 2 else 2)
     return torch.where(x > _FEW_K, _decaying(n, x), near)
 
 
 def derivatives(kind: Callable[[int, Tensor], Tensor], n: int, sign: int, factor: float = 0.5) -> Derivatives:
     """f_n of a kind with f_n' = factor (f_(n-1) + sign f_(n+1)), and its first three derivatives."""
 
-    def combined(coefficients: Sequence[int]) -> Elementwise:
-        order = len(coefficients) - 1
+    def derivative(order: int) -> Elementwise:
+        weights: dict[int, float] = defaultdict(float)
+        for j in range(order + 1):
+            m = n - order + 2 * j
+            weights[abs(m)] += factor**order * comb(order, j) * sign**j * (sign**m if m < 0 else 1)
+        *lower, highest = sorted(m for m, weight in weights.items() if weight)
 
         def evaluate(x: Tensor) -> Tensor:
-            terms = [c * sign**j * kind(n - order + 2 * j, x) for j, c in enumerate(coefficients)]
-            return factor**order * torch.stack(terms).sum(0)
+            total = weights[highest] * kind(highest, x)
+            for m in lower:
+                value = kind(m, x)
+                total = total + weights[m] * torch.where(value.isinf(), 0, value)  # there the highest is infinite, too
+            return total
 
         return evaluate
 
-    return combined((1,)), combined((1, 1)), combined((1, 2, 1)), combined((1, 3, 3, 1))
-
-
-def _alternating(n: int) -> int:
-    return -1 if n % 2 else 1
+    return derivative(0), derivative(1), derivative(2), derivative(3)
 
 
 def _horner(coefficients: Sequence[float], z: Tensor) -> Tensor:

@@ -78,7 +78,8 @@ def constant_value(expression: sympy.Basic) -> float:
         value = float(expression)
     elif expression.args:
         operation, operands = _operation(expression)
-        value = float(operation(*(torch.tensor(constant_value(part), dtype=torch.float64) for part in operands)))
+        values = {part: constant_value(part) for part in (*expression.args, *operands)}
+        value = float(operation(*(torch.tensor(values[part], dtype=torch.float64) for part in operands)))
     else:
         value = nan
     if not isfinite(value):

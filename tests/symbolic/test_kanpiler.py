@@ -186,6 +186,14 @@ def test_shared_parts_take_linear_time():
     assert sum(layer.config.out.n_nodes for layer in kanpile(part, ["x"]).layers) == 36
 
 
+@pytest.mark.parametrize("name", [name for name in LIBRARY if name.isidentifier() and name not in ("x", "zero")])
+def test_every_function_of_the_library_can_be_compiled(name):
+    row = LIBRARY[name]
+    points = torch.tensor([[0.1, 0.2], [0.3, 0.4]], dtype=torch.float64) + (1 if name == "acosh" else 0)
+    model = kanpile(f"3*{name}(x + y/2) - 1", ["x", "y"])
+    torch.testing.assert_close(model(points)[:, 0], 3 * row(points[:, 0] + points[:, 1] / 2) - 1)
+
+
 def test_user_functions():
     register_function("witch", lambda x: 1 / (1 + x**2), lambda sp, x: sp.Function("witch")(x))
     try:
