@@ -1,7 +1,7 @@
 r"""Bessel functions of integer order on tensors, differentiable to any order.
 
-Near the origin they are their power series. Further out all four kinds come from one integral: with
-$s^2 = z (\cosh t - 1)$ and $u = s^2 / z$,
+Near the origin they are their power series. Further out I_n comes from torch's I_0 and I_1 by recurrence, and the other
+kinds come from one integral: with $s^2 = z (\cosh t - 1)$ and $u = s^2 / z$,
 
 $$K_n(z) = \int_0^\infty e^{-z \cosh t} \cosh(nt) \, dt
          = \frac{e^{-z}}{\sqrt{2z}} \int_{-\infty}^\infty e^{-s^2} \frac{T_n(1 + u)}{\sqrt{1 + u/2}} \, ds,$$

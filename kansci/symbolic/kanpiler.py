@@ -14,8 +14,11 @@ from kansci.errors import ConfigError
 from kansci.nn.features import AuxiliaryFeatures
 from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
+from kansci.symbolic.candidates import Candidate
 from kansci.symbolic.graph import Product, Sum, Term
-from kansci.symbolic.translate import Formula, as_list, build_graph
+from kansci.symbolic.translate import Formula, build_graph
+
+Feature = Formula | Candidate
 
 
 def kanpile(
@@ -71,13 +74,13 @@ def kanpile(
 
 
 def auxiliary_features(
-    formulas: Formula | Sequence[Formula] | Mapping[str, Formula], names: Sequence[str]
+    formulas: Feature | Sequence[Feature] | Mapping[str, Feature], names: Sequence[str]
 ) -> AuxiliaryFeatures:
     """Functions of the inputs that a network takes as further inputs.
 
     Args:
-        formulas: one or several, as text or as SymPy expressions, or a mapping from the name of each feature
-            to its formula; without names the features are called by their formulas.
+        formulas: one or several, as text, as SymPy expressions or from `candidate_features`, or a mapping from the
+            name of each feature to its formula; without names the features are called by their formulas.
         names: the variables, one for each raw input.
 
     Returns:
@@ -95,13 +98,18 @@ def auxiliary_features(
         2
     """
     if isinstance(formulas, Mapping):
-        labels, several = list(formulas), list(formulas.values())
+        labels, several = list(formulas), _formulas(list(formulas.values()))
         if set(labels) & set(names):
             raise ConfigError(f"expected features named other than the inputs {list(names)}, got {labels}")
     else:
-        several = as_list(formulas)
+        several = _formulas(formulas)
         labels = list(map(str, several))
     return AuxiliaryFeatures(kanpile(several, names), list(map(str, several)), [*names, *labels])
+
+
+def _formulas(features: Feature | Sequence[Feature]) -> list[Formula]:
+    several = list(features) if isinstance(features, Sequence) and not isinstance(features, str) else [features]
+    return [feature.formula if isinstance(feature, Candidate) else feature for feature in several]
 
 
 def _compile_layer(cells: Sequence[Sum | Product], sources: Sequence[int], grid: int, k: int) -> KANLayer:
