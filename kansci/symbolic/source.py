@@ -1,14 +1,14 @@
 """Formulas as source code of other languages, by SymPy's printers."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple
 
 import sympy
 from sympy.functions.elementary.miscellaneous import Max, Min
-from sympy.functions.elementary.piecewise import ExprCondPair, Piecewise
+from sympy.functions.elementary.piecewise import ExprCondPair
 from sympy.printing.c import C99CodePrinter
 from sympy.printing.codeprinter import CodePrinter
 from sympy.printing.fortran import FCodePrinter
@@ -104,14 +104,14 @@ class _Language:
         printer: makes a printer of expressions.
         functions: what it calls functions of LIBRARY that the printer does not know or not by their best name.
         layout: the source code of a function.
-        typed: whether operands of one operation must all be real numbers, none integers.
+        forms: how it expresses others which the printer gets wrong, by their class.
     """
 
     title: str
     printer: Callable[[], CodePrinter]
     functions: Mapping[str, str]
     layout: Callable[[_Body, CodePrinter], str]
-    typed: bool = False
+    forms: Mapping[Any, Callable[..., Any]] = field(default_factory=dict)
 
 
 def _program(
@@ -162,21 +162,10 @@ def _rewritten(part: Any, language: _Language, done: dict[sympy.Basic, Any]) -> 
     call = find_call(part)
     if call is not None and call[0].name in language.functions:
         return sympy.Function(language.functions[call[0].name])(_prepared(call[1], language, done))
-    part = _typed(part) if language.typed else part
-    arguments = [_prepared(argument, language, done) for argument in part.args]
-    if language.typed and isinstance(part, Max | Min | ExprCondPair):
-        arguments = [sympy.Float(argument) if argument.is_Rational else argument for argument in arguments]
-    return part if not arguments or tuple(arguments) == part.args else part.func(*arguments)
-
-
-def _typed(part: Any) -> Any:
-    """Functions with jumps as pieces, whose values can be made real numbers."""
-    if isinstance(part, sympy.sign | sympy.Heaviside):
-        return part.rewrite(Piecewise)
-    if isinstance(part, sympy.sinc):
-        (u,) = part.args
-        return Piecewise((sympy.sin(u) / u, sympy.Ne(u, 0)), (1, True))
-    return part
+    inner = [_prepared(argument, language, done) for argument in part.args]
+    if part.func in language.forms:
+        return language.forms[part.func](*inner)
+    return part if not inner or tuple(inner) == part.args else part.func(*inner)
 
 
 def _printed(expression: Any, printer: Any, language: _Language) -> str:
@@ -227,10 +216,43 @@ def _indented(lines: Sequence[str]) -> str:
     return "".join(f"    {line}\n" for text in lines for line in text.splitlines())
 
 
-def _printer(kind: Callable[[dict[str, Any]], CodePrinter], names: Mapping[str, str], **settings: Any) -> Any:
+def _printer(kind: Callable[[dict[str, Any]], CodePrinter], names: Iterable[str], **settings: Any) -> Any:
     """What makes a printer that knows further functions."""
-    return lambda: kind({"human": False, "user_functions": {name: name for name in names.values()}, **settings})
+    return lambda: kind({"human": False, "user_functions": {name: name for name in names}, **settings})
 
+
+def _real(number: Any) -> Any:
+    """A number as Fortran needs it beside others in merge and max; its zero is else printed as an integer."""
+    if not number.is_Rational:
+        return number
+    return sympy.Float(number) if number else _ZERO
+
+
+def _maximum(*arguments: Any) -> Any:
+    return _MAX(*map(_real, arguments))
+
+
+def _minimum(*arguments: Any) -> Any:
+    return _MIN(*map(_real, arguments))
+
+
+def _by_sign(u: Any, negative: Any, zero: Any, positive: Any) -> Any:
+    inner = _MERGE(_real(negative), _real(zero), sympy.Lt(u, 0, evaluate=False))
+    return _MERGE(_real(positive), inner, sympy.Gt(u, 0, evaluate=False))
+
+
+_ZERO = sympy.Symbol("0.0d0")
+_MAX, _MIN, _MERGE = map(sympy.Function, ("max", "min", "merge"))
+_ONE = sympy.Integer(1)
+_FORTRAN_FORMS = {
+    Max: _maximum,
+    Min: _minimum,
+    ExprCondPair: lambda value, condition: ExprCondPair(sympy.Float(value) if value.is_Rational else value, condition),
+    sympy.sign: lambda u: _by_sign(u, -_ONE, 0 * _ONE, _ONE),
+    sympy.Heaviside: lambda u, middle: _by_sign(u, 0 * _ONE, middle, _ONE),
+    sympy.sinc: lambda u: _MERGE(sympy.sin(u) / u, _real(_ONE), sympy.Ne(u, 0, evaluate=False)),
+}
+_JULIA_FORMS = {Max: _MAX, Min: _MIN}
 
 _BESSEL = ("j0", "j1", "y0", "y1")
 _C = {name: name for name in ("cbrt", "exp2", "lgamma", *_BESSEL)}
@@ -246,11 +268,13 @@ _NUMPY = {
     "lgamma": "scipy.special.gammaln",
     "sigmoid": "scipy.special.expit",
 }
+_EXTREMES = ("max", "min")
+_FORTRAN_PRINTER = _printer(
+    FCodePrinter, (*_FORTRAN.values(), *_EXTREMES, "merge"), standard=2008, source_format="free"
+)
 _LANGUAGES = {
-    "c": _Language("C", _printer(C99CodePrinter, _C), _C, _c),
-    "fortran": _Language(
-        "Fortran", _printer(FCodePrinter, _FORTRAN, standard=2008, source_format="free"), _FORTRAN, _fortran, typed=True
-    ),
-    "julia": _Language("Julia", _printer(JuliaCodePrinter, {}), {}, _julia),
-    "numpy": _Language("NumPy", _printer(SciPyPrinter, _NUMPY), _NUMPY, _numpy),
+    "c": _Language("C", _printer(C99CodePrinter, _C.values()), _C, _c),
+    "fortran": _Language("Fortran", _FORTRAN_PRINTER, _FORTRAN, _fortran, _FORTRAN_FORMS),
+    "julia": _Language("Julia", _printer(JuliaCodePrinter, _EXTREMES), {}, _julia, _JULIA_FORMS),
+    "numpy": _Language("NumPy", _printer(SciPyPrinter, _NUMPY.values()), _NUMPY, _numpy),
 }

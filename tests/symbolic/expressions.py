@@ -171,6 +171,8 @@ class RandomFormulas:
             return None
         sizes = part.values if self.positive else part.values.abs()
         usable = ((1 / self.largest < sizes) & (sizes < self.largest)).all()
+        if self.positive and part.expression.as_coeff_Mul()[0] < 0:  # -cos(x), which SymPy makes of sin(x - pi/2)
+            return None
         return part if usable and part.expression.free_symbols else None
 
     def constant(self) -> Part:
