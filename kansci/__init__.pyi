@@ -33,6 +33,7 @@ from .surgery.perturb import perturb as perturb
 from .surgery.thaw import thaw as thaw
 from .symbolic.candidates import candidate_features as candidate_features
 from .symbolic.correct import Correction as Correction
+from .symbolic.correct import Evidence as Evidence
 from .symbolic.correct import correct as correct
 from .symbolic.correct import edge_evidence as edge_evidence
 from .symbolic.correct import refute as refute

@@ -52,7 +52,8 @@ class Case:
         """What is measured of a law."""
         expression = ks.parse_formula(formula, self.names)
         if self.is_source:
-            expression = -sum(sympy.diff(expression, symbol, 2) for symbol in sorted(expression.free_symbols, key=str))
+            symbols = sorted(expression.free_symbols, key=str)
+            expression = -sympy.Add(*(sympy.diff(expression, symbol, 2) for symbol in symbols))
         return ks.torch_function(expression, self.names)
 
     def truth(self, points: Tensor, coefficient: float | None = None) -> Tensor:

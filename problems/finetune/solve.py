@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -89,7 +89,7 @@ def _solve_custom(config: Config) -> Result:
     """The same for a formula and data of the user's own."""
     if config.data is None or config.formula is None:
         raise ks.errors.ConfigError("expected --data with a table and --formula with what is believed of its target")
-    data = ks.Dataset.from_file(config.data, config.target)
+    data = ks.Dataset.from_file(config.data, -1 if config.target is None else config.target)
     names = tuple(data.names or ())
     prior = ks.kanpile(config.formula, names)
     corrected = ks.correct(prior, (data.x, data.y), grid=config.grid, resolution=max(1e-6, 3 * config.noise))
@@ -113,7 +113,7 @@ def _measure(case: Case, n: int, noise: float, seed: int, coefficient: float) ->
     return points, (values + noise * spread * torch.randn(n, generator=generator, dtype=torch.float64))[:, None]
 
 
-def _width(model: ks.MultKAN) -> list[list[int | list[int]]]:
+def _width(model: ks.MultKAN) -> list[Any]:
     """The columns of a network, to build another."""
     first, *others = model.config.columns
     return [first.n_sum, *([width.n_sum, list(width.arities)] for width in others)]
@@ -124,7 +124,7 @@ def _steps_to_goal(case: Case, model: ks.MultKAN, terms: list[ks.Residual], limi
     points = case.points(2000, seed=12345)
     truth = case.truth(points)[:, None]
 
-    def has_arrived(step: object) -> bool:
+    def has_arrived(step: Any) -> bool:
         return _relative(step.model(points), truth) <= GOAL
 
     solution = ks.solve(model, terms, steps=limit, tolerance=0.0, callback=has_arrived, progress=False)

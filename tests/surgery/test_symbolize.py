@@ -43,12 +43,13 @@ def test_layers_without_splines_have_none():
 def test_splitting_keeps_the_function(text, tmp_path):
     model = perturb(kanpile(text, ["x", "y"]), scale=0.1)
     for number, layer in enumerate(model.layers):
+        assert layer.splines is not None
         for target, source in layer.splines.mask.nonzero().tolist():
             split, place = split_edge(model, Edge(number, target, source))
             assert_same(split(X), model(X), 1e-13)
-            assert not split.config.layers[place.layer].symbols[place.target][place.source] or not bool(
-                split.layers[place.layer].symbols.mask[place.target, place.source]
-            )
+            symbols = split.layers[place.layer].symbols
+            assert symbols is not None
+            assert not symbols.mask[place.target, place.source]
             save(tmp_path / "model.h5", split)
             assert torch.equal(load(tmp_path / "model.h5")(X), split(X))
             dropped = drop_splines(split, [place])

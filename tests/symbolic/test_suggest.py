@@ -1,6 +1,7 @@
 """Functions that edges may be, and edges that become them."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -8,8 +9,8 @@ import torch
 from kansci import Edge, MultKAN, Residual, fit, formula, kanpile, perturb, snap, solve, suggest
 from kansci.errors import ConfigError
 from kansci.functions import LIBRARY, library_function
-from kansci.symbolic.hypotheses import problem_loss
 from kansci.symbolic.evaluate import torch_function
+from kansci.symbolic.hypotheses import problem_loss
 from kansci.symbolic.parse import parse_formula
 from tests.helpers import assert_same
 
@@ -36,7 +37,7 @@ def test_all_functions_are_tried():
     found = suggest(kanpile("tanh(3*x - 1)", ["x"]), X, Edge(0, 0, 0))
     assert found[0].function == "tanh"
     assert len(found) > len(LIBRARY) / 2
-    assert all(a.score <= b.score for a, b in zip(found, found[1:], strict=False))
+    assert all(a.score <= b.score for a, b in pairwise(found))
 
 
 @pytest.mark.parametrize("frequency", [0.3, 4.0, 25.0])
