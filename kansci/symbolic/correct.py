@@ -188,7 +188,7 @@ def correct(
         >>> from kansci import formula, kanpile
         >>> x = torch.linspace(-1, 1, 101, dtype=torch.float64)[:, None]
         >>> data = (x, 2 * x + 0.5 * x**2)
-        >>> correct(kanpile("2*x", ["x"]), data, functions=["x**2", "x**3", "exp", "sin"]).steps[0].function
+        >>> correct(kanpile("2*x", ["x"]), data, functions=["x**2", "exp"]).steps[0].function
         'x**2'
     """
     terms = as_terms(problem, noise)

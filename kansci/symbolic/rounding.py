@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any, cast
 
+import sympy
 import torch
 from scipy import stats
 from torch import Tensor
@@ -16,12 +17,13 @@ from kansci.nn.multkan import MultKAN
 from kansci.solvers.residual import Residual
 from kansci.solvers.solve import solve
 from kansci.solvers.unknowns import Unknowns
+from kansci.symbolic.constants import exact_number
 from kansci.symbolic.estimates import Constant, constant_estimates
 from kansci.symbolic.hypotheses import as_terms, problem_loss
 
 WITHIN = 2.0  # standard errors
 EXACT = 1e-9  # relative error of constants that are fitted to data without noise
-MAX_DENOMINATOR = 12
+MAX_DENOMINATOR, MOST_COMPLEX = 12, 100
 LEVEL = 0.05
 ROUNDING = 1e-26  # of squares
 BASES = {1.0: 1, math.pi: 2, 1 / math.pi: 4, math.sqrt(2): 4, math.sqrt(3): 4, math.e: 4}  # with their complexity
@@ -30,11 +32,11 @@ BASES = {1.0: 1, math.pi: 2, 1 / math.pi: 4, math.sqrt(2): 4, math.sqrt(3): 4, m
 def round_constants(model: MultKAN, problem: Any, *, noise: float | Tensor | None = None, steps: int = 30) -> MultKAN:
     """Replace constants by simple numbers within two standard errors, as long as the fit stays as good.
 
-    Constants that are simple already stay so if the fit allows it. Simple are ratios with denominators up to 12, such
-    ratios times pi, 1/pi, sqrt(2), sqrt(3) and e. One constant after the other becomes the simplest number within its
-    interval, the surest first (after those that nothing determines, of which 0 and 1 are tried), and stays fixed; all
-    others are fitted anew. A number is taken back where the loss rises more than that many numbers may raise it by
-    chance (5 %).
+    Constants that are exact already, such as those of a compiled formula, stay so if the fit allows it. Simple are
+    small ratios, and small ratios times pi, 1/pi, sqrt(2), sqrt(3) and e. One constant after the other becomes the
+    simplest number within its interval, the surest first (after those that nothing determines, of which 0 and 1 are
+    tried), and stays fixed; all others are fitted anew. A number is taken back where the loss rises more than that many
+    numbers may raise it by chance (5 %).
 
     Args:
         model: fitted to the problem.
@@ -65,7 +67,7 @@ def round_constants(model: MultKAN, problem: Any, *, noise: float | Tensor | Non
         allowed = stats.chi2.ppf(1 - LEVEL, taken) / max(samples - free - taken, 1)
         return changed if problem_loss(changed, terms) <= limit * (1 + allowed) else None
 
-    simple = [own for own in constant_estimates(model, terms) if _is_simple(own.estimate.value)]
+    simple = [own for own in constant_estimates(model, terms) if _is_written(own.estimate.value)]
     kept = (
         fitted(_with_constants(model, [(own, own.estimate.value) for own in simple]), len(simple)) if simple else None
     )
@@ -99,9 +101,9 @@ def _simplest(constant: Constant) -> float | None:
     return None if found is None else math.copysign(found[1], value)
 
 
-def _is_simple(value: float) -> bool:
-    """Whether a constant is what formulas are written with."""
-    return value == 0 or any(near == abs(value) for _, near in _simple_numbers(abs(value), 1e-15 * abs(value)))
+def _is_written(value: float) -> bool:
+    """Whether a constant is what somebody has written, not what has been fitted."""
+    return not isinstance(exact_number(value), sympy.Float)
 
 
 def _simple_numbers(value: float, reach: float) -> Iterator[tuple[float, float]]:
@@ -109,8 +111,9 @@ def _simple_numbers(value: float, reach: float) -> Iterator[tuple[float, float]]
     for base, complexity in BASES.items():
         for denominator in range(1, MAX_DENOMINATOR + 1):
             ratio = Fraction(round(value / base * denominator), denominator)
-            if ratio > 0 and abs(float(ratio) * base - value) <= reach:
-                yield complexity * float(ratio.numerator * ratio.denominator), float(ratio) * base
+            size = complexity * ratio.numerator * ratio.denominator
+            if 0 < size <= MOST_COMPLEX and abs(float(ratio) * base - value) <= reach:
+                yield float(size), float(ratio) * base
 
 
 def _uncertainty(constant: Constant) -> float:

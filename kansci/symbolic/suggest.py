@@ -93,7 +93,7 @@ def suggest(
     Example:
         >>> from kansci import kanpile
         >>> x = torch.linspace(-1, 1, 200, dtype=torch.float64)[:, None]
-        >>> suggest(kanpile("3*sin(2*x + 1)", ["x"]), x, Edge(0, 0, 0))[0].function
+        >>> suggest(kanpile("3*sin(2*x + 1)", ["x"]), x, Edge(0, 0, 0), functions=["exp", "sin", "tanh"])[0].function
         'sin'
     """
     select_edges(model, [edge])

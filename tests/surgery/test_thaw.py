@@ -20,7 +20,7 @@ def interval(low, high, n=200):
     return torch.linspace(low, high, n, dtype=torch.float64)[:, None]
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(models(st.integers(3, 7), periodic=False), seeds)
 def test_thawed_networks_are_the_same_function_on_the_data(model, seed):
     x = points(model, 60, seed, stretch=0.9)
