@@ -30,18 +30,37 @@ def plane(f, noise=0.0, n=200, seed=0):
 
 
 CASES = {
-    "a function of the same input": ("-sin(x) - 0.1*y", lambda x, y: -x.sin() - 0.1 * y - 0.3 * x**3, "x**3"),
-    "a function that was missing": ("2*x*y", lambda x, y: 2 * x * y + 0.2 * x.exp(), "exp"),
-    "inside a product": ("x*sin(y)", lambda x, y: (x + 0.3 * x**2) * y.sin(), "x**2"),
-    "a higher frequency": ("exp(-x) + y", lambda x, y: (-x).exp() + y + 0.2 * (3 * y).sin(), "sin"),
+    "a function of the same input": (
+        "-sin(x) - 0.1*y",
+        lambda x, y: -x.sin() - 0.1 * y - 0.3 * x**3,
+        "x**3",
+        "-3*x**3/10 - y/10 - sin(x)",
+    ),
+    "a function that was missing": ("2*x*y", lambda x, y: 2 * x * y + 0.2 * x.exp(), "exp", "2*x*y + exp(x)/5"),
+    "inside a product": ("x*sin(y)", lambda x, y: (x + 0.3 * x**2) * y.sin(), "x**2", "(3*x**2/10 + x)*sin(y)"),
+    "a higher frequency": (
+        "exp(-x) + y",
+        lambda x, y: (-x).exp() + y + 0.2 * (3 * y).sin(),
+        "sin",
+        "y + sin(3*y)/5 + exp(-x)",
+    ),
 }
-TRUE = ["-3*x**3/10 - y/10 - sin(x)", "2*x*y + exp(x)/5", "(3*x**2/10 + x)*sin(y)", "y + sin(3*y)/5 + exp(-x)"]
 
 
-@pytest.mark.parametrize("noise", [0.0, pytest.param(0.005, marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("case", "expected"), list(zip(CASES, TRUE, strict=True)), ids=list(CASES))
-def test_formulas_are_corrected(case, expected, noise):
-    prior, truth, function = CASES[case]
+@pytest.mark.parametrize("case", ["a function that was missing", "inside a product"])
+def test_formulas_are_corrected(case):
+    check_correction(case, 0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [0.0, 0.005])
+@pytest.mark.parametrize("case", CASES)
+def test_formulas_are_corrected_with_noise_too(case, noise):
+    check_correction(case, noise)
+
+
+def check_correction(case, noise):
+    prior, truth, function, expected = CASES[case]
     data = plane(truth, noise)
     found = correct(kanpile(prior, ["x", "y"]), data, functions=FEW, resolution=max(1e-6, 3 * noise))
     assert found.before.refuted

@@ -33,6 +33,7 @@ def test_functions_are_known_again(name):
         assert best.constants[0] == pytest.approx(CONSTANTS[name][0], abs=1e-9)
 
 
+@pytest.mark.slow
 def test_all_functions_are_tried():
     found = suggest(kanpile("tanh(3*x - 1)", ["x"]), X, Edge(0, 0, 0))
     assert found[0].function == "tanh"
