@@ -36,7 +36,7 @@ demo: $(VENV)/.installed-core
 	@echo "The pictures are in runs/poisson/figures: open solution.svg first."
 
 test: $(VENV)/.installed-dev
-	$(RUN) pytest
+	OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses auto --dist worksteal
 
 lint: $(VENV)/.installed-dev
 	$(RUN) ruff check

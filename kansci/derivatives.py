@@ -5,7 +5,8 @@ Each constant here is a tuple (f, f', f'', f'''). All are plain torch operations
 """
 
 from collections.abc import Callable
-from math import pi, sqrt
+from functools import partial
+from math import factorial, log, perm, pi, sqrt
 
 import torch
 from torch import Tensor
@@ -40,19 +41,23 @@ def power(p: float) -> Derivatives:
     )
 
 
-def inverse(f: Elementwise, radicand: Elementwise, curvature: int, constant: int, sign: int = 1) -> Derivatives:
-    """A function f with f'(x) = sign / sqrt(q), where radicand(x) = q = curvature x^2 + constant."""
+def inverse(f: Elementwise, root: Elementwise, curvature: int, constant: int, sign: int = 1) -> Derivatives:
+    """A function f with f'(x) = sign / root(x), where root(x)^2 = curvature x^2 + constant."""
     factor = -sign * curvature
-    return (
-        f,
-        lambda x: sign * radicand(x) ** -0.5,
-        lambda x: factor * x * radicand(x) ** -1.5,
-        lambda x: factor * (constant - 2 * curvature * x**2) * radicand(x) ** -2.5,
-    )
+
+    def third(x: Tensor) -> Tensor:
+        q = root(x)
+        return factor * (3 * constant / q / q - 2) / q / q / q
+
+    return f, lambda x: sign / root(x), lambda x: factor * (x / root(x)) / root(x) / root(x), third
 
 
 def _negative(f: Elementwise) -> Elementwise:
     return lambda x: -f(x)
+
+
+def _scaled(factor: float, f: Elementwise) -> Elementwise:
+    return lambda x: factor * f(x)
 
 
 def _identity(x: Tensor) -> Tensor:
@@ -63,12 +68,40 @@ ZERO = (torch.zeros_like, torch.zeros_like, torch.zeros_like, torch.zeros_like)
 IDENTITY = (_identity, torch.ones_like, torch.zeros_like, torch.zeros_like)
 ABS = (torch.abs, torch.sign, torch.zeros_like, torch.zeros_like)
 SIGN = (torch.sign, torch.zeros_like, torch.zeros_like, torch.zeros_like)
+EXP2 = (
+    torch.exp2,
+    _scaled(log(2), torch.exp2),
+    _scaled(log(2) ** 2, torch.exp2),
+    _scaled(log(2) ** 3, torch.exp2),
+)
 EXP = (torch.exp, torch.exp, torch.exp, torch.exp)
 LOG = (torch.log, *power(-1.0)[:3])
+HEAVISIDE = (lambda x: (torch.sign(x) + 1) / 2, torch.zeros_like, torch.zeros_like, torch.zeros_like)
+RELU = (lambda x: torch.maximum(x, torch.zeros_like(x)), *HEAVISIDE[:3])
 SIN = (torch.sin, torch.cos, _negative(torch.sin), _negative(torch.cos))
 COS = (torch.cos, _negative(torch.sin), _negative(torch.cos), torch.sin)
 SINH = (torch.sinh, torch.cosh, torch.sinh, torch.cosh)
 COSH = (torch.cosh, torch.sinh, torch.cosh, torch.sinh)
+
+
+def _sinc_derivative(n: int, x: Tensor) -> Tensor:
+    """The derivative of sin(x)/x of order n: its power series about 0, and by x f^(n) + n f^(n-1) = sin^(n) x."""
+    near, far = x.clamp(-2.0, 2.0), torch.where(x.abs() < 2, 2.0, x)
+    series = torch.zeros_like(x)
+    for k in reversed(range((n + 1) // 2, 16)):
+        series = series * near**2 + (-1) ** k * perm(2 * k, n) / factorial(2 * k + 1)
+    value = torch.sin(far) / far
+    for order in range(1, n + 1):
+        value = (SIN[order % 4](far) - order * value) / far
+    return torch.where(x.abs() < 2, near ** (n % 2) * series, value)
+
+
+SINC = (
+    partial(_sinc_derivative, 0),
+    partial(_sinc_derivative, 1),
+    partial(_sinc_derivative, 2),
+    partial(_sinc_derivative, 3),
+)
 
 
 def _cot(x: Tensor) -> Tensor:
@@ -107,8 +140,7 @@ def _sigmoid_first(x: Tensor) -> Tensor:
 
 
 def _sigmoid_second(x: Tensor) -> Tensor:
-    s, r = torch.sigmoid(x), torch.sigmoid(-x)
-    return s * r * (r - s)
+    return -_sigmoid_first(x) * torch.tanh(x / 2)
 
 
 def _sigmoid_third(x: Tensor) -> Tensor:
@@ -137,7 +169,12 @@ def _tanh_third(x: Tensor) -> Tensor:
     return slope * (4 - 6 * slope)
 
 
+def _softplus(x: Tensor) -> Tensor:
+    return torch.logaddexp(x, torch.zeros_like(x))
+
+
 SIGMOID = (torch.sigmoid, _sigmoid_first, _sigmoid_second, _sigmoid_third)
+SOFTPLUS = (_softplus, *SIGMOID[:3])
 SILU = (
     silu,
     lambda x: silu_sweep(x, 1)[1],
@@ -151,18 +188,22 @@ def _gaussian(x: Tensor) -> Tensor:
     return torch.exp(-(x**2))
 
 
+def _near(x: Tensor) -> Tensor:
+    """x where exp(-x^2) is not 0: x^2 may overflow elsewhere, and 0 times infinity is no number."""
+    return x.clamp(-30.0, 30.0)
+
+
 GAUSSIAN = (
     _gaussian,
     lambda x: -2 * x * _gaussian(x),
-    lambda x: (4 * x**2 - 2) * _gaussian(x),
-    lambda x: 4 * x * (3 - 2 * x**2) * _gaussian(x),
+    lambda x: (4 * _near(x) ** 2 - 2) * _gaussian(x),
+    lambda x: 4 * _near(x) * (3 - 2 * _near(x) ** 2) * _gaussian(x),
 )
-ERF = (
-    torch.erf,
-    lambda x: 2 / sqrt(pi) * GAUSSIAN[0](x),
-    lambda x: 2 / sqrt(pi) * GAUSSIAN[1](x),
-    lambda x: 2 / sqrt(pi) * GAUSSIAN[2](x),
-)
+
+
+_ERF = 2 / sqrt(pi)
+ERF = (torch.erf, _scaled(_ERF, GAUSSIAN[0]), _scaled(_ERF, GAUSSIAN[1]), _scaled(_ERF, GAUSSIAN[2]))
+ERFC = (torch.special.erfc, _scaled(-_ERF, GAUSSIAN[0]), _scaled(-_ERF, GAUSSIAN[1]), _scaled(-_ERF, GAUSSIAN[2]))
 CBRT = (
     lambda x: torch.sign(x) * x.abs() ** (1 / 3),
     lambda x: 1 / 3 * x.abs() ** (-2 / 3),
@@ -188,11 +229,15 @@ def _atanh_first(x: Tensor) -> Tensor:
     return 1 / _one_minus_square(x)
 
 
-ASIN = inverse(torch.asin, _one_minus_square, -1, 1)
-ACOS = inverse(torch.acos, _one_minus_square, -1, 1, sign=-1)
-ATAN = (torch.atan, _atan_first, lambda x: -2 * x * _atan_first(x) ** 2, _atan_third)
-ASINH = inverse(torch.asinh, lambda x: 1 + x**2, 1, 1)
-ACOSH = inverse(torch.acosh, lambda x: (x - 1) * (x + 1), 1, -1)
+def _root_of_one_minus_square(x: Tensor) -> Tensor:
+    return torch.sqrt(1 - x) * torch.sqrt(1 + x)
+
+
+ASIN = inverse(torch.asin, _root_of_one_minus_square, -1, 1)
+ACOS = inverse(torch.acos, _root_of_one_minus_square, -1, 1, sign=-1)
+ATAN = (torch.atan, _atan_first, lambda x: -2 * (x * _atan_first(x)) * _atan_first(x), _atan_third)
+ASINH = inverse(torch.asinh, lambda x: torch.hypot(x, torch.ones_like(x)), 1, 1)
+ACOSH = inverse(torch.acosh, lambda x: torch.sqrt(x - 1) * torch.sqrt(x + 1), 1, -1)
 ATANH = (
     torch.atanh,
     _atanh_first,

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from kansci import bessel, gamma
 from kansci import derivatives as forms
 from kansci.derivatives import Derivatives, Elementwise
 from kansci.errors import ConfigError, UnknownFunctionError
@@ -83,6 +84,8 @@ class Function:
 _MAX_EXPONENT = 1000
 _MAX_DENOMINATOR = 1000
 _UNIT = (-1.0, 1.0)
+_POSITIVE = (0.0, inf)
+_POLES = tuple(-float(n) for n in range(21))  # of Gamma; between those further left it is 0 to rounding
 
 
 def _power(name: str, exponent: Fraction, complexity: int) -> Function:
@@ -114,6 +117,10 @@ def _sympy_cbrt(sp: Any, x: Any) -> Any:
     return sp.sign(x) * _sympy_abs(sp, x) ** sp.Rational(1, 3)
 
 
+def _sympy_lgamma(sp: Any, x: Any) -> Any:
+    return sp.log(_sympy_abs(sp, sp.gamma(x)))
+
+
 _ROWS = (
     Function("zero", forms.ZERO, lambda sp, x: sp.Integer(0), "d", 0),
     Function("x", forms.IDENTITY, lambda sp, x: x, "cd", 1),
@@ -127,11 +134,13 @@ _ROWS = (
     _power("1/sqrt", Fraction(-1, 2), 3),
     Function("cbrt", forms.CBRT, _sympy_cbrt, "bcd", 3, singular=(0.0,)),
     Function("exp", forms.EXP, lambda sp, x: sp.exp(x), "acd", 2),
+    Function("exp2", forms.EXP2, lambda sp, x: 2**x, "acd", 3),
     Function("log", forms.LOG, lambda sp, x: sp.log(x), "bcd", 2, domain=(0.0, inf), singular=(0.0,)),
     Function("sin", forms.SIN, lambda sp, x: sp.sin(x), "abcd", 2, period=2 * pi),
     Function("cos", forms.COS, lambda sp, x: sp.cos(x), "abcd", 2, period=2 * pi),
     Function("tan", forms.TAN, lambda sp, x: sp.tan(x), "abcd", 3, singular=(pi / 2,), period=pi),
     Function("cot", forms.COT, lambda sp, x: sp.cot(x), "abcd", 4, singular=(0.0,), period=pi),
+    Function("sinc", forms.SINC, lambda sp, x: sp.sinc(x), "abcd", 4),
     Function("asin", forms.ASIN, lambda sp, x: sp.asin(x), "abcd", 4, domain=_UNIT, singular=_UNIT),
     Function("acos", forms.ACOS, lambda sp, x: sp.acos(x), "abcd", 4, domain=_UNIT, singular=_UNIT),
     Function("atan", forms.ATAN, lambda sp, x: sp.atan(x), "abcd", 4),
@@ -143,10 +152,24 @@ _ROWS = (
     Function("atanh", forms.ATANH, lambda sp, x: sp.atanh(x), "abcd", 4, domain=_UNIT, singular=_UNIT),
     Function("abs", forms.ABS, _sympy_abs, "bcd", 3, singular=(0.0,)),
     Function("sign", forms.SIGN, lambda sp, x: sp.sign(x), "cd", 3, singular=(0.0,)),
+    Function("heaviside", forms.HEAVISIDE, lambda sp, x: sp.Heaviside(x), "cd", 3, singular=(0.0,)),
+    Function("relu", forms.RELU, lambda sp, x: sp.Max(0, x), "bcd", 3, singular=(0.0,)),
+    Function("softplus", forms.SOFTPLUS, lambda sp, x: sp.log(1 + sp.exp(x)), "abcd", 4),
     Function("sigmoid", forms.SIGMOID, lambda sp, x: 1 / (1 + sp.exp(-x)), "abcd", 3),
     Function("silu", forms.SILU, lambda sp, x: x / (1 + sp.exp(-x)), "abcd", 4, sweep=forms.silu_sweep),
     Function("gaussian", forms.GAUSSIAN, lambda sp, x: sp.exp(-(x**2)), "abcd", 3),
     Function("erf", forms.ERF, lambda sp, x: sp.erf(x), "abcd", 4),
+    Function("erfc", forms.ERFC, lambda sp, x: sp.erfc(x), "abcd", 4),
+    Function("gamma", gamma.GAMMA, lambda sp, x: sp.gamma(x), "abcd", 5, singular=_POLES),
+    Function("lgamma", gamma.LGAMMA, _sympy_lgamma, "abcd", 5, singular=_POLES),
+    Function("j0", bessel.J0, lambda sp, x: sp.besselj(0, x), "abcd", 5),
+    Function("j1", bessel.J1, lambda sp, x: sp.besselj(1, x), "abcd", 5),
+    Function("y0", bessel.Y0, lambda sp, x: sp.bessely(0, x), "abcd", 5, domain=_POSITIVE, singular=(0.0,)),
+    Function("y1", bessel.Y1, lambda sp, x: sp.bessely(1, x), "abcd", 5, domain=_POSITIVE, singular=(0.0,)),
+    Function("i0", bessel.I0, lambda sp, x: sp.besseli(0, x), "abcd", 5),
+    Function("i1", bessel.I1, lambda sp, x: sp.besseli(1, x), "abcd", 5),
+    Function("k0", bessel.K0, lambda sp, x: sp.besselk(0, x), "abcd", 5, domain=_POSITIVE, singular=(0.0,)),
+    Function("k1", bessel.K1, lambda sp, x: sp.besselk(1, x), "abcd", 5, domain=_POSITIVE, singular=(0.0,)),
 )
 
 LIBRARY: dict[str, Function] = {row.name: row for row in _ROWS}
@@ -160,6 +183,7 @@ ALIASES = {
     "ln": "log",
     "Abs": "abs",
     "sgn": "sign",
+    "Heaviside": "heaviside",
     "arcsin": "asin",
     "arccos": "acos",
     "arctan": "atan",

@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from kansci.checkpoint import load, save
 from kansci.jets import Jet
 from kansci.nn import basis, edges
+from kansci.nn.multkan import MultKAN
 from kansci.solvers.jacobian import Factor
 from kansci.solvers.unknowns import Unknowns
 
@@ -65,3 +69,30 @@ def written(factors: Iterable[Factor], unknowns: Unknowns, r: int, n: int) -> Te
         for component in range(r):
             factor.write(whole[component], component)
     return torch.stack([unknowns.select(columns) for columns in whole])
+
+
+def assert_kept(new: MultKAN, old: MultKAN, x: Tensor) -> None:
+    """The same function and derivatives at x, also in a file."""
+    assert_same(new(x).detach(), old(x).detach())
+    k = min((layer.config.k for model in (new, old) for layer in model.layers if layer.splines is not None), default=3)
+    needs = "hessian" if k >= 3 else "gradient"
+    with torch.no_grad():
+        assert_same_jet(new.jet(x, needs), old.jet(x, needs))
+    with TemporaryDirectory() as folder:
+        save(Path(folder) / "model.h5", new)
+        assert torch.equal(load(Path(folder) / "model.h5")(x), new(x))
+
+
+@contextmanager
+def unchanged(model: nn.Module) -> Iterator[None]:
+    """All tensors of a model are the same afterwards."""
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    yield
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def trained_columns(model: MultKAN, x: Tensor) -> dict[str, Tensor]:
+    """For each trained tensor, how much each of its entries changes the outputs at x."""
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    jacobian = torch.func.jacrev(lambda own: torch.func.functional_call(model, own, (x,)))(parameters)
+    return {name: columns.abs().amax((0, 1)) for name, columns in jacobian.items()}

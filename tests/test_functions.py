@@ -1,7 +1,10 @@
 """The table of functions against mpmath and SymPy, and what may be added to it."""
 
+import math
+import re
 from fractions import Fraction
 from math import inf, isfinite, pi
+from typing import Any
 
 import mpmath
 import pytest
@@ -54,12 +57,56 @@ REFERENCE = {
     "silu": lambda x: x / (1 + mpmath.exp(-x)),
     "gaussian": lambda x: mpmath.exp(-(x**2)),
     "erf": mpmath.erf,
+    "exp2": lambda x: mpmath.mpf(2) ** x,
+    "sinc": mpmath.sinc,
+    "heaviside": lambda x: (mpmath.sign(x) + 1) / 2,
+    "relu": lambda x: max(x, mpmath.mpf(0)),
+    "softplus": lambda x: mpmath.log1p(mpmath.exp(x)),
+    "erfc": lambda x: mpmath.erfc(min(x, 1e4)),
+    "gamma": mpmath.gamma,
+    "lgamma": lambda x: (
+        mpmath.loggamma(x) if x > 0 else mpmath.log(mpmath.pi / abs(mpmath.sinpi(x))) - mpmath.loggamma(1 - x)
+    ),
+    "j0": mpmath.j0,
+    "j1": mpmath.j1,
+    "y0": lambda x: mpmath.bessely(0, x),
+    "y1": lambda x: mpmath.bessely(1, x),
+    "i0": lambda x: mpmath.besseli(0, x),
+    "i1": lambda x: mpmath.besseli(1, x),
+    "k0": lambda x: mpmath.besselk(0, x),
+    "k1": lambda x: mpmath.besselk(1, x),
     "x**-3": lambda x: x**-3,
     "x**7": lambda x: x**7,
     "x**(5/2)": lambda x: x ** mpmath.mpf("2.5"),
     "x**(-1/3)": lambda x: x ** (-mpmath.mpf(1) / 3),
     "x**1.4142135623730951": lambda x: x ** mpmath.mpf(1.4142135623730951),
 }
+
+BESSEL = {  # f_n and the constants of f_n' = factor (f_(n-1) + sign f_(n+1))
+    "j": (mpmath.besselj, 0.5, -1),
+    "y": (mpmath.bessely, 0.5, -1),
+    "i": (mpmath.besseli, 0.5, 1),
+    "k": (mpmath.besselk, -0.5, 1),
+}
+
+
+def is_bessel(name: str) -> bool:
+    return re.fullmatch("[jyik][01]", name) is not None
+
+
+def exact_derivatives(name: str, x: Any, step: Any) -> list:
+    """f and its first four derivatives."""
+    if is_bessel(name):
+        f, factor, sign = BESSEL[name[0]]
+        with mpmath.workdps(40):
+            values = {k: f(abs(k), x) * (sign if k < 0 and k % 2 else 1) for k in range(-4, 6)}
+            return [
+                factor**order * sum(math.comb(order, j) * sign**j * values[n - order + 2 * j] for j in range(order + 1))
+                for n in (int(name[1]),)
+                for order in range(5)
+            ]
+    return list(mpmath.diffs(REFERENCE[name], x, 4, h=step, relative=False))
+
 
 rows = pytest.mark.parametrize("row", [library_function(name) for name in REFERENCE], ids=list(REFERENCE))
 
@@ -85,13 +132,69 @@ def test_every_row_has_a_reference():
 @rows
 def test_values_and_derivatives_agree_with_mpmath(row):
     x = interior_points(row)
-    with mpmath.workdps(60):
+    with mpmath.workdps(80):
+        step = mpmath.mpf(10) ** -20
         expected = [
-            [float(mpmath.diff(REFERENCE[row.name], mpmath.mpf(point), order)) for point in x.tolist()]
-            for order in range(4)
+            [float(value) for value in exact_derivatives(row.name, mpmath.mpf(point), step)[:4]] for point in x.tolist()
         ]
     jet = torch.stack(row.jet(x, order=3))
-    torch.testing.assert_close(jet, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(jet.T, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-13)
+
+
+def extreme_points(row: Function) -> list[float]:
+    """Points next to singular points and the ends of the domain, next to 0, and far out."""
+    ends = [end for end in {*row.singular[:3], *row.domain} if isfinite(end)]
+    points = [end + side * distance for end in ends for side in (-1, 1) for distance in (3e-15, 1e-9, 1e-4)]
+    magnitudes = (1e-300, 1e-150, 1e-20, 1e-8, 1e-3, 1.1, 2.0, 3.9, 8.1, 20.3, 170.3, 700.3, 1e4 / 3)
+    far = () if is_bessel(row.name) else (1e8 / 3, 1e15 / 3, 1e160 / 3, 1e300)
+    points += [side * magnitude for magnitude in (*magnitudes, *far) for side in (-1, 1)]
+    poles = "gamma" in row.name
+    low, high = row.domain
+    return [x for x in points if low < x < high and x not in row.singular and not (poles and x < -1e15)]
+
+
+def distance_to_singular(row: Function, x: float) -> float:
+    """At most 1."""
+    period = row.period or inf
+    return min([1.0, *(abs(math.remainder(x - point, period)) for point in row.singular)])
+
+
+@rows
+def test_extreme_arguments(row):
+    """Errors are relative to f^(n), next to its zeros to its change over the distance to a singular point or over 1."""
+    x = extreme_points(row)
+    jets = torch.stack(row.jet(torch.tensor(x, dtype=torch.float64), order=3), dim=1).tolist()
+    for point, jet in zip(x, jets, strict=True):
+        distance = distance_to_singular(row, point)
+        with mpmath.workdps(150 + max(0, int(math.log10(abs(point))))):
+            exact = exact_derivatives(row.name, mpmath.mpf(point), distance * mpmath.mpf(10) ** -40)
+            for value, own, next_one in zip(jet, exact, exact[1:], strict=False):
+                scale = max(abs(own), distance * abs(next_one))
+                if scale > 1e307:
+                    assert abs(value) > 1e300, (point, jet)
+                else:
+                    assert abs(value - own) <= 1e-13 * scale + 1e-290, (point, value, float(own))
+
+
+@rows
+def test_extreme_arguments_in_single_precision(row):
+    """Not even there is a number lost."""
+    x = torch.tensor(extreme_points(row), dtype=torch.float64).clamp(-1e30, 1e30).float()
+    x = x[[distance_to_singular(row, point) > 1e-6 for point in x.tolist()]]
+    jets, exact = torch.stack(row.jet(x, order=3)), torch.stack(row.jet(x.double(), order=3))
+    jets, exact = jets[:, row(x.double()).isfinite()], exact[:, row(x.double()).isfinite()]
+    assert not jets.isnan().any()
+    small = exact.abs() < 1e30
+    assert jets[small].isfinite().all()
+
+
+@rows
+def test_autograd_at_extreme_arguments(row):
+    x = torch.tensor(extreme_points(row), dtype=torch.float64)
+    for lower, upper in zip(row.derivatives, row.derivatives[1:], strict=False):
+        exact = upper(x)
+        usable = lower(x).isfinite() & (exact.abs() < 1e150)
+        torch.testing.assert_close(vmap(grad(lower))(x)[usable], exact[usable], rtol=1e-9, atol=1e-12)
 
 
 @rows
@@ -149,6 +252,19 @@ def test_sympy_head_has_the_same_values(row):
     exact = [complex(row.sympy(sympy.Float(point, 30))) for point in x.tolist()]
     expected = torch.tensor(exact, dtype=torch.complex128)
     torch.testing.assert_close(row(x).to(expected.dtype), expected, rtol=1e-12, atol=1e-14)
+
+
+@rows
+def test_sympy_can_differentiate_evaluate_and_translate_the_head(row):
+    x = sympy.Symbol("x", real=True)
+    points = interior_points(row, count=5)
+    head = sympy.sympify(row.sympy(x))
+    translated = sympy.lambdify(x, head, ["scipy", "numpy"])
+    values = torch.tensor([float(translated(point)) for point in points.tolist()], dtype=torch.float64)
+    torch.testing.assert_close(row(points), values, rtol=1e-11, atol=1e-12)
+    slopes = [float(head.diff(x).subs(x, sympy.Float(point, 30)).evalf(20)) for point in points.tolist()]
+    expected = torch.tensor(slopes, dtype=torch.float64)
+    torch.testing.assert_close(row.derivatives[1](points), expected, rtol=1e-11, atol=1e-12)
 
 
 @rows

@@ -1,6 +1,6 @@
 """What goes wrong in pykan 0.2.8 does not go wrong here: one test for each known defect, by its number.
 
-T is training, K what is kept of models, B splines and layers.
+T is training, K what is kept of models, B splines and layers, C the compiler of formulas.
 """
 
 import copy
@@ -12,21 +12,24 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
+import sympy
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import kansci as ks
 from kansci.config import LayerConfig, ModelConfig, Width
-from kansci.errors import CheckpointError, ConfigError, DataError
+from kansci.errors import CheckpointError, ConfigError, DataError, FormulaError
 from kansci.functions import LIBRARY
 from kansci.nn.edges import SplineEdges
 from kansci.solvers.solve import METHODS
+from tests.benchmarks.feynman import read_equations
 
 X = torch.linspace(0, 1, 40, dtype=torch.float64)[:, None]
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -523,7 +526,74 @@ def test_b8_only_functions_alive_are_evaluated():
         assert torch.equal(fine(near), expected)
 
 
+# The compiler of formulas
+
+XYZ = ["x", "y", "z"]
+
+
+def assert_compiles(text: str, expected: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+    x = 0.2 + torch.rand(100, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.testing.assert_close(ks.kanpile(text, XYZ)(x)[:, 0], expected(*x.T), rtol=1e-13, atol=1e-14)
+
+
+def test_c1_functions_of_one_variable_in_one_sum_do_not_overwrite_each_other():
+    assert_compiles("sin(5*x) + cos(3*x)", lambda x, y, z: (5 * x).sin() + (3 * x).cos())
+    assert_compiles("x + x**2", lambda x, y, z: x + x**2)
+
+
+def test_c2_affine_maps_are_composed_in_order():
+    assert_compiles("exp(pi*(x + 3))", lambda x, y, z: (math.pi * (x + 3)).exp())
+    assert_compiles("sin(pi*(x + 2) + 3)", lambda x, y, z: (math.pi * (x + 2) + 3).sin())
+    assert_compiles("3 + pi*(x + 2)", lambda x, y, z: 3 + math.pi * (x + 2))
+
+
+@pytest.mark.parametrize("power", ["5/2", "-3/2", "1.5", "-1.5"])
+def test_c3_exponents_are_not_rounded_to_integers(power):
+    exponent = float(Fraction(power))
+    assert_compiles(f"x**({power})", lambda x, y, z: x**exponent)
+    assert_compiles(f"y*x**({power})", lambda x, y, z: y * x**exponent)
+
+
+@pytest.mark.parametrize("power", ["1/3", "0.5", "6", "7", "-6", "0.618"])
+def test_c4_any_real_exponent_compiles(power):
+    assert_compiles(f"x**({power})", lambda x, y, z: x ** float(Fraction(power)))
+
+
+def test_c5_functions_are_never_replaced_by_others():
+    assert_compiles("exp(x)*sinh(y)", lambda x, y, z: x.exp() * y.sinh())
+    assert_compiles("cosh(x) + abs(x - y) + erf(z)", lambda x, y, z: x.cosh() + (x - y).abs() + z.erf())
+    with pytest.raises(FormulaError, match=r"cannot compile zeta\(x\)"):
+        ks.kanpile(sympy.exp(sympy.Symbol("y")) * sympy.zeta(sympy.Symbol("x")), XYZ)
+
+
+def test_c6_powers_special_functions_variables_and_constants_compile():
+    assert_compiles("2**x", lambda x, y, z: 2**x)
+    assert_compiles("x**y", lambda x, y, z: x**y)
+    assert_compiles("j0(x)", lambda x, y, z: torch.special.bessel_j0(x))
+    assert_compiles("x", lambda x, y, z: x)
+    assert_compiles("-x", lambda x, y, z: -x)
+    assert_compiles("x + 1", lambda x, y, z: x + 1)
+    assert_compiles("7/2", lambda x, y, z: torch.full_like(x, 3.5))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("device", DEVICES)
+def test_c7_several_outputs_on_any_device_in_both_precisions(device, dtype):
+    model = ks.kanpile(["x*y", "exp(z)"], XYZ).to(device, dtype)
+    x = torch.tensor([[2.0, 3.0, 0.0]], device=device, dtype=dtype)
+    assert model(x).tolist() == [[6.0, 1.0]]
+    assert (model(x).device.type, model(x).dtype) == (device, dtype)
+
+
+def test_c8_all_equations_of_the_feynman_benchmark_compile():
+    """One of 120 did not, and those with half powers were wrong; test_feynman.py has their values."""
+    equations = read_equations()
+    assert len(equations) == 120
+    for equation in equations:
+        assert ks.kanpile(equation.formula, equation.names).n_inputs == len(equation.names)
+
+
 def test_every_defect_has_its_test():
-    numbers = {"t": range(1, 15), "k": [1, *range(5, 12)], "b": range(1, 9)}
+    numbers = {"t": range(1, 15), "k": [1, *range(5, 12)], "b": range(1, 9), "c": range(1, 9)}
     expected = {f"{letter}{number}" for letter, each in numbers.items() for number in each}
     assert {name.split("_")[1] for name in globals() if name.startswith("test_")} == {*expected, "every"}

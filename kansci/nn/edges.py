@@ -337,11 +337,13 @@ class SymbolicEdges(nn.Module):
     Attributes:
         affine: (subnode, in, 4), the constants a, b, c, d; those of edges without a function are unused.
         mask: (subnode, in), factor of the whole edge, 0 for those that are cut.
+        fixed: (subnode, in, 4), 1 for constants that no solve changes, else 0.
         groups: the edges of each function.
     """
 
     affine: Tensor
     mask: Tensor
+    fixed: Tensor
 
     def __init__(self, config: LayerConfig) -> None:
         """Every edge starts as f itself: a = c = 1, b = d = 0."""
@@ -349,6 +351,7 @@ class SymbolicEdges(nn.Module):
         shape = (config.out.n_subnodes, config.n_in)
         self.affine = nn.Parameter(torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.float64).repeat(*shape, 1))
         self.register_buffer("mask", torch.ones(shape, dtype=torch.float64))
+        self.register_buffer("fixed", torch.zeros(*shape, 4, dtype=torch.float64))
         members: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for target, row in enumerate(config.symbols):
             for source, name in enumerate(row):
@@ -364,6 +367,14 @@ class SymbolicEdges(nn.Module):
             jet.select(group.sources).apply(self.derivatives(group, jet.channels[0], jet.orders))
             for group in self.groups
         ]
+
+    def edge_values(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "subnode in n"]:
+        """The value of each edge, 0 where there is none."""
+        edges = x.new_zeros(len(self.mask), *x.shape)
+        for group in self.groups:
+            places = (torch.tensor(group.targets), torch.tensor(group.sources))
+            edges = edges.index_put(places, self.derivatives(group, x, 1)[0])
+        return edges
 
     def derivatives(self, group: SymbolGroup, x: Float[Tensor, "in n"], orders: int) -> Float[Tensor, "orders e n"]:
         """Values and derivatives of the edges of a group."""
@@ -396,9 +407,9 @@ class SymbolicEdges(nn.Module):
         return self.mask[group.targets, group.sources][:, None]
 
     def identifiable(self, parameter: str) -> Tensor:
-        """Which of a, b, c, d change the function in a way that the others cannot."""
+        """Which of a, b, c, d may change, and change the function in a way that the others cannot."""
         free = torch.zeros_like(self.affine, dtype=torch.bool)
         for group in self.groups:
             for letter in group.function.free:
                 free[group.targets, group.sources, "abcd".index(letter)] = True
-        return free & (self.mask != 0)[..., None]
+        return free & (self.mask != 0)[..., None] & (self.fixed == 0)

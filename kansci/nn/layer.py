@@ -18,6 +18,7 @@ AXES = {
     "splines.knots": ("in", None),
     "symbols.affine": ("subnode", "in", None),
     "symbols.mask": ("subnode", "in"),
+    "symbols.fixed": ("subnode", "in", None),
     "subnode_scale": ("subnode",),
     "subnode_bias": ("subnode",),
     "node_scale": ("node",),
@@ -82,9 +83,7 @@ class KANLayer(nn.Module):
         if self.splines is not None:
             edges = edges + self.splines.edge_values(x)
         if self.symbols is not None:
-            for group in self.symbols.groups:
-                places = (torch.tensor(group.targets), torch.tensor(group.sources))
-                edges = edges.index_put(places, self.symbols.derivatives(group, x, 1)[0], accumulate=True)
+            edges = edges + self.symbols.edge_values(x)
         return edges
 
     def _add_symbols(self, source: Jet, subnodes: Jet, scale: Float[Tensor, "subnode"]) -> Jet:

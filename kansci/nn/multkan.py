@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from kansci.config import LayerConfig, ModelConfig, describe_grids, parse_columns
@@ -238,33 +238,38 @@ class MultKAN(nn.Module):
         check_points(x, self.n_inputs, self.dtype, hint)
 
     @torch.no_grad()
-    def set_domain(self, domain: Float[Tensor, "d 2"], samples: int = 1024, margin: float = 0.1) -> None:
+    def set_domain(
+        self,
+        domain: Float[Tensor, "d 2"],
+        samples: int = 1024,
+        margin: float = 0.1,
+        *,
+        sources: Sequence[Bool[Tensor, "_"]] | None = None,
+    ) -> None:
         """Set the grids: of raw inputs to `domain`, of features and hidden nodes to what Sobol points reach.
 
         Args:
             domain: lowest and highest value of each raw input.
             samples: number of Sobol points.
             margin: share of its range added on each side of a feature's or hidden node's grid.
+            sources: for each layer, the sources whose grids are set, by default all.
 
         Raises:
-            DomainError: a feature is not finite on the domain.
+            DomainError: a feature or a hidden node is not finite on the domain.
         """
         domain = domain.to(self.layers[0].node_scale)
         low, high = domain.unbind(1)
         nodes = sobol_points(low, high, samples)
         if self.features is not None:
             nodes = self.features(nodes)
-            if not nodes.isfinite().all():
-                raise DomainError(
-                    f"expected features that are finite on the domain {domain.tolist()}, got infinite or "
-                    "undefined values; change the domain or the features"
-                )
             low, high = (
                 torch.cat([a, b[self.n_inputs :]]) for a, b in zip((low, high), spread(nodes, margin), strict=True)
             )
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers):
             if layer.splines is not None:
-                layer.splines.knots = uniform_knots(low, high, layer.config.grid, layer.config.k)
+                knots, chosen = layer.splines.knots, slice(None) if sources is None else sources[number]
+                _check_reached(nodes[:, chosen], domain)
+                knots[chosen] = uniform_knots(low[chosen], high[chosen], layer.config.grid, layer.config.k)
             nodes = layer(nodes.T).T
             low, high = spread(nodes, margin)
 
@@ -279,6 +284,14 @@ class MultKAN(nn.Module):
         width = [first.n_sum, *([w.n_sum, list(w.arities)] if w.arities else w.n_sum for w in others)]
         trained = sum(p.numel() for p in self.parameters() if p.requires_grad)
         return f"MultKAN({width}, {describe_grids(self.config.layers)}, {trained} parameters, {self.dtype})"
+
+
+def _check_reached(nodes: Tensor, domain: Tensor) -> None:
+    if not nodes.isfinite().all():
+        raise DomainError(
+            "expected features and hidden nodes that are finite on the domain, got infinite or undefined values "
+            f"on {domain.tolist()}; change the domain or the formulas"
+        )
 
 
 def nearest_neighbors(targets: int, sources: int) -> Float[Tensor, "targets sources"]:

@@ -1,3 +1,4 @@
 from .edges import draw_edge as draw_edge
 from .history import draw_history as draw_history
+from .kanpiler import draw_kanpiler as draw_kanpiler
 from .network import draw_network as draw_network

@@ -1,7 +1,5 @@
 """The edges of a layer in the picture of a network: lines, boxes, and a curve in each box."""
 
-import re
-
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.colors import to_rgba_array
@@ -10,7 +8,7 @@ from kansci.nn.layer import KANLayer
 from kansci.plot.canvas import Canvas
 from kansci.plot.curves import edge_curves, edge_strengths, has_spline, has_symbol, is_identity
 from kansci.plot.layout import Row
-from kansci.plot.style import INK, KINDS, POINTS_PER_INCH, text_length
+from kansci.plot.style import INK, KINDS, POINTS_PER_INCH, function_label, text_length
 from kansci.tracing import Trace
 
 POINTS = 64  # of a curve
@@ -74,9 +72,7 @@ def _function_names(layer: KANLayer, row: Row) -> list[str]:
     """The symbolic function of each edge, powers of x set as such, "" where there is none."""
     symbolic = has_symbol(layer)
     return [
-        re.sub(r"x\*\*\(?([^)]+)\)?", r"$x^{\1}$", layer.config.symbols[target][source])
-        if symbolic[target, source]
-        else ""
+        function_label(layer.config.symbols[target][source]) if symbolic[target, source] else ""
         for target, source in zip(row.targets, row.sources, strict=True)
     ]
 

@@ -6,7 +6,7 @@ the boxes of the other. Lengths are inches at the picture's own size.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -69,6 +69,16 @@ class Layout:
     def height(self) -> float:
         """From the first column to the last."""
         return float(self.nodes[-1][0, 1])
+
+    def shifted(self, x: float, y: float) -> "Layout":
+        """The same at another place."""
+        by = np.array([x, y])
+        rows = [
+            replace(row, boxes=row.boxes + by, below=row.below + by, above=row.above + by, top=row.top + y)
+            for row in self.rows
+        ]
+        moved = [tuple(points + by for points in columns) for columns in (self.nodes, self.subnodes)]
+        return replace(self, nodes=moved[0], subnodes=moved[1], rows=tuple(rows))
 
 
 def place_network(columns: Sequence[Width], edges: Sequence[Bool[np.ndarray, "_ _"]]) -> Layout:

@@ -79,7 +79,7 @@ def draw_network(
         Liu et al., KAN: Kolmogorov-Arnold Networks, arXiv:2404.19756, section 2.5.1.
     """
     seen = look(model, x)
-    layout = place_dense(model.width) if isinstance(model, DenseNetwork) else _place(model)
+    layout = place_dense(model.width) if isinstance(model, DenseNetwork) else place_model(model)
     inputs = Names.fit(name_inputs(model, names), layout.width)
     outputs = Names.fit(name_outputs(model, output_names), layout.width)
     upper = layout.width + BORDER, layout.height + outputs.height
@@ -87,7 +87,7 @@ def draw_network(
     if isinstance(model, DenseNetwork):
         draw_dense(canvas, model, seen, layout)
     else:
-        _draw(canvas, model, seen, layout, named=function_names)
+        draw_model(canvas, model, seen, layout, named=function_names)
     inputs.draw(canvas, layout.nodes[0], below=True)
     outputs.draw(canvas, layout.nodes[-1], below=False)
     return canvas.ax
@@ -97,12 +97,13 @@ def _edges(model: MultKAN) -> list[Bool[np.ndarray, "subnode in"]]:
     return [has_spline(layer) | has_symbol(layer) for layer in model.layers]
 
 
-def _place(model: MultKAN) -> Layout:
+def place_model(model: MultKAN) -> Layout:
+    """Places for the edges and nodes of a KAN."""
     return place_network(model.config.columns, _edges(model))
 
 
-def _draw(canvas: Canvas, model: MultKAN, seen: Trace, layout: Layout, *, named: bool) -> None:
-    """The edges and nodes of a KAN."""
+def draw_model(canvas: Canvas, model: MultKAN, seen: Trace, layout: Layout, *, named: bool) -> None:
+    """Draw the edges and nodes of a KAN."""
     edges = _edges(model)
     for number, (layer, row) in enumerate(zip(model.layers, layout.rows, strict=True)):
         draw_boxes(canvas, row, layer, seen, number, named=named)

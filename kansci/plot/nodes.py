@@ -33,13 +33,13 @@ def draw_column(
         pairs = [(subnodes[s], nodes[n]) for n in range(column.n_nodes) for s in column.subnodes(n)]
         canvas.lines(np.array(pairs), LINE)
         canvas.circles(nodes[: column.n_sum], dot, INK)
-        _draw_signs(canvas, nodes[column.n_sum :], rim, turn=np.pi / 4, gid="products")
+        draw_signs(canvas, nodes[column.n_sum :], rim, turn=np.pi / 4, gid="products")
     canvas.circles(subnodes[n_edges == 0], dot, GRAY, GRAY)
     canvas.circles(subnodes[n_edges == 1], dot, INK)
-    _draw_signs(canvas, subnodes[n_edges > 1], rim, turn=0.0, gid="sums")
+    draw_signs(canvas, subnodes[n_edges > 1], rim, turn=0.0, gid="sums")
 
 
-def _draw_signs(canvas: Canvas, centers: Float[np.ndarray, "m 2"], radius: float, *, turn: float, gid: str) -> None:
+def draw_signs(canvas: Canvas, centers: Float[np.ndarray, "m 2"], radius: float, *, turn: float, gid: str) -> None:
     """Circles with a plus; a plus turned by 45 degrees is a cross."""
     arms = 0.55 * radius * np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     strokes = np.stack([centers[:, None] - arms, centers[:, None] + arms], 2)

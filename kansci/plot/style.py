@@ -4,6 +4,7 @@ References:
     Okabe, Ito, Color Universal Design, 2008 (the palette).
 """
 
+import re
 from functools import cache
 
 import matplotlib.pyplot as plt
@@ -21,6 +22,11 @@ POINTS_PER_INCH = 72.0
 def text_length(text: str) -> float:
     """Length of a text, relative to the size of its letters."""
     return float(TextPath((0, 0), text, size=1).get_extents().width) if text.strip() else 0.0
+
+
+def function_label(name: str) -> str:
+    """The name of a function, a power of x set as such."""
+    return re.sub(r"x\*\*\(?([^)]+)\)?", r"$x^{\1}$", name)
 
 
 def new_axes(width: float, height: float) -> Axes:

@@ -359,7 +359,8 @@ class Run:
         errors = standard_errors(system, at)
         estimates = {name: Estimate(value, error) for (name, value), error in zip(values.items(), errors, strict=True)}
         model = self._lone(self._models(stand))
-        logger.info("solve ended: %s after %d steps, loss %.3e", status, len(stand.history), at.loss)
+        level = logging.INFO if self.progress else logging.DEBUG
+        logger.log(level, "solve ended: %s after %d steps, loss %.3e", status, len(stand.history), at.loss)
         error = estimate_error(system, at, self.fresh, self.memory) if self.fresh else None
         history = History.of(stand.history)
         return Solution(model, history, status, estimates, error, at.loss, Evidence(system, at.vector))

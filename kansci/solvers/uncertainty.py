@@ -1,14 +1,16 @@
-"""Standard errors of free scalars, by the delta method on the identifiable subspace.
+"""Standard errors of unknowns, by the delta method on the identifiable subspace.
 
 The rows of a term with `noise` are measurements with that standard deviation. Other terms are weighted by their own
 root mean square residual, with the degrees of freedom n - rank where no term has noise: an equation that is solved
-well constrains the scalars, it does not add samples.
+well constrains the unknowns, it does not add samples.
 
 References:
     Seber, Wild, Nonlinear Regression, Wiley 1989, chapters 2 and 5.
 """
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -24,24 +26,62 @@ RANK_TOLERANCE = 1e-12
 VISIBLE = 1e-6
 
 
-def standard_errors(system: System, at: Evaluation) -> list[float]:
-    """Standard error of each free scalar; infinite where the problem does not determine it."""
-    if not system.scalars:
+def standard_errors(system: System, at: Evaluation, columns: Sequence[int] | None = None) -> list[float]:
+    """Standard errors of some unknowns, by default of the free scalars; infinite where nothing determines them."""
+    chosen = list(range(system.size - len(system.scalars), system.size)) if columns is None else list(columns)
+    if not chosen:
         return []
     information = _information(system, at)
     if not information.isfinite().all():
-        return [math.inf] * len(system.scalars)
+        return [math.inf] * len(chosen)
     units = information.diagonal().clamp(min=1e-300).sqrt()
     values, vectors = torch.linalg.eigh(information / units / units[:, None])
     kept = values > RANK_TOLERANCE * values.max()
-    rows = vectors[-len(system.scalars) :]
+    rows = vectors[chosen]
     variance = (rows[:, kept].square() / values[kept]).sum(1)
     if not _is_measured(system):
         freedom = ranks.count(sum(own.numel() for own in at.rows)) - int(kept.sum())
         variance *= at.loss / max(freedom, 1)
     hidden = rows[:, ~kept].square().sum(1) > VISIBLE
-    errors = torch.where(hidden, torch.inf, variance.sqrt() / units[-len(system.scalars) :])
+    errors = torch.where(hidden, torch.inf, variance.sqrt() / units[chosen])
     return errors.tolist()
+
+
+class Samples(NamedTuple):
+    """Rows of a problem as samples of one noise, of standard deviation 1 where it is known.
+
+    Attributes:
+        rows: (n,), the residuals.
+        jacobian: (n, q), their derivatives with respect to unknowns, or to what equations leave free of these.
+        is_measured: whether the noise is known.
+    """
+
+    rows: Float[Tensor, "n"]
+    jacobian: Float[Tensor, "n q"]
+    is_measured: bool
+
+
+def samples(system: System, at: Evaluation) -> Samples:
+    """The rows of the terms with noise, in units of it, under the equations of the others; or all rows."""
+    measured = _is_measured(system)
+    rows, columns, equations = [], [], [at.vector.new_zeros(system.size, 0)]
+    scales = [_scale(term, own, measured) for term, own in zip(system.terms, at.rows, strict=True)]
+    for block in system.jacobian(at):
+        own = [block.dense(component) for component in range(len(block.rows))]
+        if measured and system.terms[block.term].noise is None:
+            equations += own
+        else:
+            scale = scales[block.term][block.part]
+            rows.append((block.rows / scale).flatten())
+            columns += [column / scale for column in own]
+    free = null_space(torch.cat(equations, 1).T)
+    return Samples(torch.cat(rows), torch.cat(columns, 1).T @ free, measured)
+
+
+def null_space(matrix: Float[Tensor, "n p"]) -> Float[Tensor, "p q"]:
+    """An orthonormal basis of the vectors that a matrix maps to zero."""
+    values, vectors = torch.linalg.eigh(matrix.T @ matrix)
+    return vectors[:, values <= RANK_TOLERANCE * values.amax()] if len(values) else vectors
 
 
 def _information(system: System, at: Evaluation) -> Float[Tensor, "p p"]:

@@ -57,15 +57,21 @@ def refine(model: Model, grid: int, *, tolerance: float = 1e-2) -> Model:
     refined = copy.deepcopy(model)
     for layer in refined.layers:
         if layer.splines is not None:
-            old = layer.splines
-            config = replace(old.config, grid=grid)
-            knots = _spaced_like(old, grid)
-            if grid % old.config.grid == 0:
-                _install(layer, config, knots, _insert(old, knots))
+            old = layer.splines.config
+            config = replace(old, grid=grid)
+            if grid % old.grid == 0:
+                insert_knots(layer, grid)
             else:
-                error = move_knots(layer, knots, grid=grid, uniform=config.uniform)
-                _refuse(error, tolerance, f"refining from {old.config.grid} to {grid} intervals")
+                error = move_knots(layer, _spaced_like(layer.splines, grid), grid=grid, uniform=config.uniform)
+                _refuse(error, tolerance, f"refining from {old.grid} to {grid} intervals")
     return refined
+
+
+def insert_knots(layer: Layer, grid: int) -> SplineEdges:
+    """Refine the spline edges of a layer to a multiple of their grid, in place: the same function to rounding."""
+    old = cast(SplineEdges, layer.splines)
+    knots = _spaced_like(old, grid)
+    return _install(layer, replace(old.config, grid=grid), knots, _insert(old, knots))
 
 
 def adapt_grid(
@@ -186,14 +192,14 @@ def move_knots(
     elif kept.any():
         low, high = old.domain
         knots = torch.where(kept, uniform_knots(low, high, config.grid, config.k), knots)
-    x = _sample(knots, config.k)
+    x = sample_intervals(knots, config.k)
     wanted = old.edge_values(x)
     new = _install(layer, config, knots, old.coef.new_zeros(*old.coef.shape[:2], config.n_coef))
     scale = old.mask * old.scale_spline
     residual = (wanted - new.edge_values(x)) / torch.where(scale == 0, 1, scale)[..., None]
     low, high = old.domain
     weight = torch.where((x < low[:, None]) | (x > high[:, None]), beyond, 1.0).to(x.dtype)
-    new.coef.copy_(_project(new, x, residual, weight))
+    new.coef.copy_(project(new, x, residual, weight))
     return _relative_error((new.edge_values(x) - wanted) * weight, wanted)
 
 
@@ -205,8 +211,8 @@ def _relative_error(error: Tensor, wanted: Tensor) -> float:
     return float((error / deviation.clamp(min=floor)).max())
 
 
-def _sample(knots: Tensor, k: int) -> Tensor:
-    """Points (in, n), 2 (k + 1) Chebyshev points in each interval, so that its ends count."""
+def sample_intervals(knots: Float[Tensor, "in t"], k: int) -> Float[Tensor, "in n"]:
+    """2 (k + 1) Chebyshev points in each interval, so that its ends count."""
     grid = knots[:, k : knots.shape[1] - k]
     parts = 2 * (k + 1)
     angles = torch.pi * (torch.arange(parts, dtype=knots.dtype, device=knots.device) + 0.5) / parts
@@ -214,8 +220,13 @@ def _sample(knots: Tensor, k: int) -> Tensor:
     return torch.lerp(grid[:, :-1, None], grid[:, 1:, None], share).flatten(1)
 
 
-def _project(edges: SplineEdges, x: Tensor, values: Tensor, weight: Tensor) -> Tensor:
-    """Least squares coefficients (subnode, in, coef) of values (subnode, in, n) with weights (in, n)."""
+def project(
+    edges: SplineEdges,
+    x: Float[Tensor, "in n"],
+    values: Float[Tensor, "subnode in n"],
+    weight: Float[Tensor, "in n"],
+) -> Float[Tensor, "subnode in coef"]:
+    """Coefficients of the splines nearest to values in the sense of weighted least squares."""
     matrix = edges.splines_at(x).transpose(1, 2) * weight[..., None]
     right = (values * weight).permute(1, 2, 0)
     solution = torch.linalg.lstsq(matrix.cpu(), right.cpu(), driver="gelsd").solution  # rank deficient where periodic

@@ -14,8 +14,11 @@ from kansci.errors import ConfigError
 from kansci.nn.features import AuxiliaryFeatures
 from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
+from kansci.symbolic.candidates import Candidate
 from kansci.symbolic.graph import Product, Sum, Term
-from kansci.symbolic.translate import Formula, as_list, build_graph
+from kansci.symbolic.translate import Formula, build_graph
+
+Feature = Formula | Candidate
 
 
 def kanpile(
@@ -39,7 +42,9 @@ def kanpile(
         names: the variables, one for each input of the network.
         grid: intervals of the spline edges that may be added later.
         k: their degree.
-        products: "nodes": multiplication nodes, one for each product, of any arity.
+        products: "nodes" for multiplication nodes, one for each product, of any arity. Without such nodes:
+            "squares", u v = ((u + v)^2 - (u - v)^2) / 4, with some loss of digits where one factor is much smaller
+            than the other; "exp-log", u v = exp(log u + log v), where all factors are positive.
 
     Returns:
         The network, float64, with one output for each formula; it holds wherever the formula does.
@@ -58,9 +63,7 @@ def kanpile(
     References:
         Liu et al., KAN 2.0, arXiv:2408.10205, section 3.2.
     """
-    if products != "nodes":
-        raise ConfigError(f"expected products='nodes', the only way available, got {products!r}")
-    graph = build_graph(formulas, names)
+    graph = build_graph(formulas, names, products)
     columns = graph.columns
     return MultKAN.from_layers(
         [
@@ -71,13 +74,13 @@ def kanpile(
 
 
 def auxiliary_features(
-    formulas: Formula | Sequence[Formula] | Mapping[str, Formula], names: Sequence[str]
+    formulas: Feature | Sequence[Feature] | Mapping[str, Feature], names: Sequence[str]
 ) -> AuxiliaryFeatures:
     """Functions of the inputs that a network takes as further inputs.
 
     Args:
-        formulas: one or several, as text or as SymPy expressions, or a mapping from the name of each feature
-            to its formula; without names the features are called by their formulas.
+        formulas: one or several, as text, as SymPy expressions or from `candidate_features`, or a mapping from the
+            name of each feature to its formula; without names the features are called by their formulas.
         names: the variables, one for each raw input.
 
     Returns:
@@ -95,13 +98,18 @@ def auxiliary_features(
         2
     """
     if isinstance(formulas, Mapping):
-        labels, several = list(formulas), list(formulas.values())
+        labels, several = list(formulas), _formulas(list(formulas.values()))
         if set(labels) & set(names):
             raise ConfigError(f"expected features named other than the inputs {list(names)}, got {labels}")
     else:
-        several = as_list(formulas)
+        several = _formulas(formulas)
         labels = list(map(str, several))
     return AuxiliaryFeatures(kanpile(several, names), list(map(str, several)), [*names, *labels])
+
+
+def _formulas(features: Feature | Sequence[Feature]) -> list[Formula]:
+    several = list(features) if isinstance(features, Sequence) and not isinstance(features, str) else [features]
+    return [feature.formula if isinstance(feature, Candidate) else feature for feature in several]
 
 
 def _compile_layer(cells: Sequence[Sum | Product], sources: Sequence[int], grid: int, k: int) -> KANLayer:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial, reduce
 from math import isinf
 
 import sympy
@@ -23,8 +24,9 @@ MAX_DEPTH = 100  # brackets, or operators, inside one another
 def parse_formula(text: str, names: Sequence[str]) -> sympy.Expr:
     """Read a formula into a SymPy expression.
 
-    A formula consists of numbers, names, + - * / ** (or ^), brackets, the constants pi and E (or e), and the
-    functions of LIBRARY, also under their other usual names (ln, arcsin, log10, log(x, base), sec ...).
+    A formula consists of numbers, names, + - * / ** (or ^), brackets, the constants pi and E (or e), the
+    functions of LIBRARY, also under their other usual names (ln, arcsin, log10, log(x, base), sec, besselj(0, x)
+    ...), atan2(y, x), hypot(x, y), and Max and Min of two or more.
     Integers are exact and so are decimals of few digits, 0.25 is 1/4; other decimals are floating-point
     numbers. All quantities are real: cbrt(-8) is -2.
 
@@ -47,7 +49,7 @@ def parse_formula(text: str, names: Sequence[str]) -> sympy.Expr:
         >>> parse_formula("sin(pi*x) + 0.5*y^2", ["x", "y"])
         y**2/2 + sin(pi*x)
     """
-    symbols = _symbols(names)
+    symbols = symbols_of(names)
     line = _one_line(text)
     _check_brackets(line)
     reader = _Reader(line, symbols)
@@ -57,7 +59,12 @@ def parse_formula(text: str, names: Sequence[str]) -> sympy.Expr:
         raise FormulaError("expected a simpler formula, with fewer parts inside one another") from None
 
 
-def _symbols(names: Sequence[str]) -> dict[str, sympy.Symbol]:
+def symbols_of(names: Sequence[str]) -> dict[str, sympy.Symbol]:
+    """The real symbol of each name.
+
+    Raises:
+        FormulaError: no list of names that differ, of letters, digits and underscores.
+    """
     if isinstance(names, str):
         raise FormulaError(f"expected a list of names, got the text {names!r}; write [{names!r}]")
     for name in names:
@@ -73,6 +80,7 @@ _FORBIDDEN = (
     (r"[^A-Za-z0-9_ .,+\-*/()]", "this character has no meaning in a formula"),
     (r"//", "use a single / to divide"),
     (r"(?<![0-9])\.(?![0-9])", "a point belongs inside a number"),
+    (r"\.[0-9]*\.", "a number has one point"),
     (r"[0-9]{400}", "this number has too many digits"),
     (rf"(?<![A-Za-z0-9_.])(?>{_NUMBER})(?=[A-Za-z_])", "put an operator behind this number, as in 2*x"),
     (rf"\b(?:{'|'.join(keyword.kwlist)})\b", "this word is reserved by Python; rename the variable"),
@@ -127,13 +135,26 @@ def _error(line: str, column: int, message: str) -> FormulaError:
 
 _CONSTANTS = {"pi": sympy.pi, "E": sympy.E, "e": sympy.E}
 
+
+def _logarithm(x: sympy.Expr, base: sympy.Expr) -> sympy.Expr:
+    if base == 0:
+        raise FormulaError("expected a base other than 0")
+    return sympy.log(x) / sympy.log(base)
+
+
 _COMPOSED: dict[tuple[str, int], Callable[..., sympy.Expr]] = {
-    ("log", 2): lambda x, base: sympy.log(x) / sympy.log(base),
+    ("log", 2): _logarithm,
     ("log2", 1): lambda x: sympy.log(x) / sympy.log(2),
     ("log10", 1): lambda x: sympy.log(x) / sympy.log(10),
     ("sec", 1): lambda x: 1 / sympy.cos(x),
     ("csc", 1): lambda x: 1 / sympy.sin(x),
+    ("atan2", 2): sympy.atan2,
+    ("hypot", 2): lambda x, y: sympy.sqrt(x**2 + y**2),
 }
+
+_EXTREMA = {"Max": sympy.Max, "max": sympy.Max, "Min": sympy.Min, "min": sympy.Min}
+
+_BESSEL = {"besselj": "j", "bessely": "y", "besseli": "i", "besselk": "k"}  # of an order and x; rows j0, j1 ...
 
 
 @dataclass(frozen=True)
@@ -193,6 +214,13 @@ class _Reader:
         if name in self.symbols:
             raise self.error(node, f"{name} is a variable; write {name}*(...)")
         arguments = [self.read(argument, depth + 1) for argument in node.args]
+        if name in _EXTREMA and len(arguments) > 1:
+            with self.errors_at(node):
+                return reduce(partial(self.builder.apply, _EXTREMA[name]), arguments)
+        if name in _BESSEL and len(arguments) == 2:
+            if arguments[0] not in (0, 1):
+                raise self.error(node, f"expected {name}(0, x) or {name}(1, x); no other order is available")
+            name = f"{_BESSEL[name]}{arguments.pop(0)}"
         function = _function(name, len(arguments))
         if function is None:
             raise self.error(node, _wrong_call(name, len(arguments)))
@@ -255,13 +283,17 @@ def _function(name: str, count: int) -> Callable[..., sympy.Expr] | None:
 
 
 def _arities(name: str) -> list[int]:
+    if name in _BESSEL or name in _EXTREMA:
+        return [2]
     return [count for count in (1, 2) if _function(name, count)]
 
 
 def _wrong_call(name: str, count: int) -> str:
+    if name in _EXTREMA:
+        return f"{name} takes 2 or more arguments, got {count}"
     if _arities(name):
         return f"{name} takes {' or '.join(map(str, _arities(name)))} argument(s), got {count}"
-    known = {*LIBRARY, *ALIASES, *(composed for composed, _ in _COMPOSED)}
+    known = {*LIBRARY, *ALIASES, *(composed for composed, _ in _COMPOSED), *_EXTREMA, *_BESSEL}
     return _unknown("function", name, sorted(other for other in known if other.isidentifier() and _arities(other)))
 
 

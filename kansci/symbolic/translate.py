@@ -5,27 +5,30 @@ that would share an edge, as in sin(5*x) + cos(3*x), become nodes of their own f
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from math import isfinite, log
+from collections.abc import Callable, Iterable, Sequence
+from math import exp, isfinite, log, prod
+from typing import NamedTuple
 
 import sympy
 import torch
 
 from kansci.errors import ConfigError, FormulaError
 from kansci.functions import Function, library_function, power_function
-from kansci.symbolic.evaluate import constant_value, library_row
+from kansci.symbolic.evaluate import constant_value, find_call
 from kansci.symbolic.graph import Graph, Input, Node, Product, Sum, Term
+from kansci.symbolic.identities import rewritten
 from kansci.symbolic.parse import parse_formula
 
 Formula = str | sympy.Expr
 
 
-def build_graph(formulas: Formula | Sequence[Formula], names: Sequence[str]) -> Graph:
+def build_graph(formulas: Formula | Sequence[Formula], names: Sequence[str], products: str = "nodes") -> Graph:
     """The graph of one or several formulas.
 
     Args:
         formulas: as text or as SymPy expressions.
         names: the variables; the inputs in this order, whether a formula contains them or not.
+        products: "nodes", "squares" or "exp-log", see `kanpile`.
 
     Returns:
         The graph, one output for each formula.
@@ -45,7 +48,9 @@ def build_graph(formulas: Formula | Sequence[Formula], names: Sequence[str]) -> 
     several = as_list(formulas)
     if not several:
         raise FormulaError("expected at least one formula, got none")
-    builder = _GraphBuilder(names)
+    if products not in _PRODUCTS:
+        raise ConfigError(f"expected products to be one of {', '.join(map(repr, _PRODUCTS))}, got {products!r}")
+    builder = _GraphBuilder(names, _PRODUCTS[products])
     try:
         outputs = [builder.output(_read(formula, names)) for formula in several]
     except RecursionError:
@@ -71,8 +76,9 @@ def _read(formula: Formula, names: Sequence[str]) -> sympy.Expr:
 class _GraphBuilder:
     """Collects the nodes of expressions; equal ones are one node."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], products: "_Products") -> None:
         self.nodes: list[Node] = []
+        self._products = products
         self._numbers: dict[Node, int] = {}
         self._sums: dict[sympy.Basic, Sum] = {}
         self._constant: dict[sympy.Basic, bool] = {}
@@ -103,20 +109,29 @@ class _GraphBuilder:
     def _translate(self, part: sympy.Basic) -> Sum:
         if self._is_constant(part):
             return Sum((), constant_value(part))
+        if isinstance(part, sympy.Symbol):
+            return Sum((Term("x", self._input(part)),))
+        call = find_call(part)
+        if call is not None:
+            return self._apply(call[0], self.sum(call[1]), part)
         match part:
-            case sympy.Symbol():
-                return Sum((Term("x", self._input(part)),))
             case sympy.Add():
                 return _total(map(self.sum, part.args))
             case sympy.Mul():
-                return self._product([self.sum(factor) for factor in _factors(part)])
+                return self._multiple(part)
             case sympy.Pow():
                 return self._power(part)
-        try:
-            function = library_row(part)
-        except FormulaError:
-            raise _unsupported(part) from None
-        return self._apply(function, self.sum(part.args[0]), part)
+        identity = rewritten(part)
+        if identity is None:
+            raise _unsupported(part)
+        return self.sum(identity)
+
+    def _multiple(self, part: sympy.Mul) -> Sum:
+        """A product; only its factors other than a number may be the form of a function."""
+        number, rest = part.as_coeff_Mul()
+        if number != 1 and not isinstance(rest, sympy.Add):
+            return self.sum(rest).scaled(constant_value(number))
+        return self._product([self.sum(factor) for factor in _factors(part)], self._products.plain)
 
     def _is_constant(self, part: sympy.Basic) -> bool:
         if part not in self._constant:
@@ -130,7 +145,7 @@ class _GraphBuilder:
             raise FormulaError(f"expected a formula of {_names(self.nodes)}, got {symbol.name}; add it to names")
         return number
 
-    def _product(self, sums: Iterable[Sum]) -> Sum:
+    def _product(self, sums: Iterable[Sum], multiply: "Multiply") -> Sum:
         constant, factors = 1.0, []
         for factor in sums:
             if factor.terms:
@@ -139,10 +154,8 @@ class _GraphBuilder:
                 constant *= factor.bias
         if not factors:
             return Sum((), constant)
-        if len(factors) == 1:
-            return factors[0].scaled(constant)
-        node = Product(tuple(map(self._apart, factors)))
-        return Sum((Term("x", self.number(node), c=constant),))
+        product = factors[0] if len(factors) == 1 else multiply(self, factors)
+        return product.scaled(constant)
 
     def _power(self, part: sympy.Pow) -> Sum:
         base, exponent = part.args
@@ -152,10 +165,34 @@ class _GraphBuilder:
             except ConfigError as error:
                 raise FormulaError(f"cannot compile {_shown(part)}: {error}") from None
             return self._apply(function, self.sum(base), part)
-        if self._is_constant(base) and constant_value(base) > 0:
+        if not self._is_constant(base):
+            factors = [self.sum(exponent), self.logarithm(self.sum(base))]
+            inner = self._product(factors, self._products.in_exponents)
+        elif constant_value(base) > 0:
             inner = self.sum(exponent).scaled(log(constant_value(base)))
-            return self._apply(library_function("exp"), inner, part)
-        raise _unsupported(part)
+        else:
+            raise _unsupported(part)
+        return self._apply(library_function("exp"), inner, part)
+
+    def multiplication_node(self, factors: Sequence[Sum]) -> Sum:
+        """A product as a node of as many factors."""
+        return Sum((Term("x", self.number(Product(tuple(map(self._apart, factors))))),))
+
+    def applied(self, name: str, inner: Sum) -> Sum:
+        """A function of a sum that is no constant."""
+        return Sum((Term(name, *self._source(inner)),))
+
+    def logarithm(self, inner: Sum) -> Sum:
+        """log of a positive sum that is no constant; of exponentials and powers, what they are made of."""
+        first = inner.terms[0]
+        if inner == Sum((first._replace(c=1.0),)):
+            argument = Sum((Term("x", first.source, c=first.a),), first.b)
+            exponent = _exponent(first.function)
+            if first.function == "exp":
+                return argument
+            if exponent not in (None, 1):
+                return self.applied("log", argument).scaled(exponent)
+        return self.applied("log", inner)
 
     def _apply(self, function: Function, inner: Sum, part: sympy.Basic) -> Sum:
         if function.name == "x":
@@ -186,6 +223,51 @@ class _GraphBuilder:
             for term in total.terms
         ]
         return self._apart(Sum(tuple(terms), total.bias))
+
+
+Multiply = Callable[[_GraphBuilder, Sequence[Sum]], Sum]
+
+
+def _by_squares(builder: _GraphBuilder, factors: Sequence[Sum]) -> Sum:
+    """u v = ((u + v)^2 - (u - v)^2) / 4, from the first factor on."""
+    product = factors[0]
+    for factor in factors[1:]:
+        both = [_total([product, factor.scaled(sign)]) for sign in (1.0, -1.0)]
+        squares = [builder.applied("x**2", each) if each.terms else Sum((), each.bias**2) for each in both]
+        product = _total([squares[0].scaled(0.25), squares[1].scaled(-0.25)])
+    return product
+
+
+def _by_logarithms(builder: _GraphBuilder, factors: Sequence[Sum]) -> Sum:
+    """A product of positive factors as the exponential of the sum of their logarithms."""
+    constants = [factor.terms[0].c if factor.bias == 0 and len(factor.terms) == 1 else 1.0 for factor in factors]
+    pairs = zip(factors, constants, strict=True)
+    total = _total([builder.logarithm(factor.scaled(1 / constant)) for factor, constant in pairs])
+    product = builder.applied("exp", total) if total.terms else Sum((), exp(total.bias))
+    return product.scaled(prod(constants))
+
+
+def _exponent(name: str) -> float | None:
+    """p if the function is x**p with a sign that determines that of x, else None."""
+    base, exponent = library_function(name).sympy(_ARGUMENT).as_base_exp()
+    return float(exponent) if base == _ARGUMENT and not exponent.is_even else None
+
+
+_ARGUMENT = sympy.Symbol("x", real=True)
+
+
+class _Products(NamedTuple):
+    """How to multiply sums, in general and in the exponent of x**y, where log x may be negative."""
+
+    plain: Multiply
+    in_exponents: Multiply
+
+
+_PRODUCTS = {
+    "nodes": _Products(_GraphBuilder.multiplication_node, _GraphBuilder.multiplication_node),
+    "squares": _Products(_by_squares, _by_squares),
+    "exp-log": _Products(_by_logarithms, _by_squares),
+}
 
 
 def _total(sums: Iterable[Sum]) -> Sum:

@@ -80,7 +80,7 @@ def compare(edges: SplineEdges, sources: Jet, given_seeds: Tensor) -> None:
     assert_same(columns_of(compiled, edges, given_seeds), columns_of(plain, edges, given_seeds))
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(cases())
 def test_kernels_and_tensor_operations_agree(case):
     compare(*case)

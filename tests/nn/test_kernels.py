@@ -95,6 +95,7 @@ def test_a_compiler_that_fails_is_told_about(fresh, monkeypatch, tmp_path, caplo
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_options_that_a_compiler_does_not_know_are_left_out(fresh, monkeypatch, tmp_path):
     known = '#!/bin/sh\ncase "$*" in *-fopenmp*|*native*|*-O3*-O3*) exit 1;; esac; exec cc "$@"'
     monkeypatch.setenv("CC", f"{compiler(tmp_path, known)} -O1 -g")

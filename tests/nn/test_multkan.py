@@ -83,7 +83,7 @@ def test_jets_agree_with_forty_digits(model, needs, seed):
     assert_same_jet(model.jet(x, needs), exact_jet(model, x, needs), scales=typical(model, needs))
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(models(smooth, dtype=torch.float32), seeds)
 def test_single_precision_jets_agree_with_forty_digits(model, seed):
     x = points(model, 2, seed)

@@ -75,7 +75,7 @@ def check_products(block: Block) -> None:
 
 
 @quiet_vmap
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(models(smooth), st.sampled_from(LEVELS), st.sampled_from(WAYS), seeds)
 def test_any_model_and_level(model, needs, way, seed):
     weight = torch.rand(4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -84,7 +84,7 @@ def test_any_model_and_level(model, needs, way, seed):
 
 
 @quiet_vmap
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(models(smooth), st.sampled_from(LEVELS), st.data())
 def test_any_trained_parameters(model, needs, data):
     """Also those that are not trained by default, and that have no closed form."""

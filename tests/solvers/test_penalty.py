@@ -17,6 +17,8 @@ from kansci.solvers.solve import METHODS, solve
 from tests.helpers import assert_same
 from tests.solvers.systems import make, start
 
+pytestmark = pytest.mark.usefixtures("unchecked")  # types are checked in the tests of the parts
+
 
 def points(n: int, d: int, seed: int) -> torch.Tensor:
     return 2 * torch.rand(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) - 1

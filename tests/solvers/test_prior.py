@@ -9,6 +9,8 @@ from kansci.nn.multkan import MultKAN
 from kansci.solvers.fit import fit
 from tests.helpers import assert_same
 
+pytestmark = pytest.mark.usefixtures("unchecked")  # types are checked in the tests of the parts
+
 CENTERS = (-0.8, -0.4, 0.0, 0.4, 0.8)
 
 

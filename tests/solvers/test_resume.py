@@ -15,6 +15,8 @@ from kansci.solvers.residual import Residual
 from kansci.solvers.resume import Checkpoint
 from kansci.solvers.solve import METHODS, solve
 
+pytestmark = pytest.mark.usefixtures("unchecked")  # types are checked in the tests of the parts
+
 X = torch.linspace(0, 1, 40, dtype=torch.float64)[:, None]
 
 
@@ -54,7 +56,7 @@ def assert_equal(first, second):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("number", [3, 17])
+@pytest.mark.parametrize("number", [5, pytest.param(17, marks=pytest.mark.slow)])
 def test_a_killed_solve_goes_on_to_the_bit(method, number, tmp_path):
     whole = run(method=method)
     path = tmp_path / "solve.h5"

@@ -1,6 +1,7 @@
 """Formulas compiled to networks."""
 
 import math
+from typing import cast
 
 import jaxtyping
 import pytest
@@ -13,13 +14,16 @@ from kansci.config import Width
 from kansci.errors import ConfigError, FormulaError
 from kansci.functions import LIBRARY, register_function
 from kansci.jets import _functional_jet
+from kansci.nn.edges import SymbolicEdges
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.unknowns import Unknowns
 from kansci.symbolic.evaluate import torch_function
+from kansci.symbolic.formula import formula
 from kansci.symbolic.kanpiler import auxiliary_features, kanpile
 from kansci.symbolic.parse import parse_formula
 
 NAMES = ["x", "y", "z"]
+Y = sympy.Symbol("y", real=True)
 POINTS = 0.2 + torch.rand(200, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 # What other compilers get wrong first, each with the function it stands for.
@@ -182,6 +186,14 @@ def test_shared_parts_take_linear_time():
     assert sum(layer.config.out.n_nodes for layer in kanpile(part, ["x"]).layers) == 36
 
 
+@pytest.mark.parametrize("name", [name for name in LIBRARY if name.isidentifier() and name not in ("x", "zero")])
+def test_every_function_of_the_library_can_be_compiled(name):
+    row = LIBRARY[name]
+    points = torch.tensor([[0.1, 0.2], [0.3, 0.4]], dtype=torch.float64) + (1 if name == "acosh" else 0)
+    model = kanpile(f"3*{name}(x + y/2) - 1", ["x", "y"])
+    torch.testing.assert_close(model(points)[:, 0], 3 * row(points[:, 0] + points[:, 1] / 2) - 1)
+
+
 def test_user_functions():
     register_function("witch", lambda x: 1 / (1 + x**2), lambda sp, x: sp.Function("witch")(x))
     try:
@@ -211,10 +223,11 @@ def test_models_of_float32():
 @pytest.mark.parametrize(
     ("formula", "names", "message"),
     [
-        ("x**y", NAMES, r"cannot compile x\*\*y: expected sums, products"),
-        ("1 + sin(z*x**y)", NAMES, r"cannot compile x\*\*y"),
-        (sympy.atan2(sympy.Symbol("x"), sympy.Symbol("y")), NAMES, r"cannot compile atan2\(x, y\)"),
-        (sympy.Max(sympy.Symbol("x"), 0) + 1, NAMES, r"cannot compile Max\(0, x\)"),
+        (sympy.zeta(sympy.Symbol("x")) + 1, NAMES, r"cannot compile zeta\(x\): expected sums, products"),
+        (1 + sympy.sin(sympy.floor(sympy.Symbol("x"))), NAMES, r"cannot compile floor\(x\)"),
+        (sympy.LambertW(sympy.Symbol("x")), NAMES, r"cannot compile LambertW\(x\)"),
+        (sympy.Piecewise((sympy.Symbol("x"), sympy.Symbol("x") > 0)), NAMES, "pieces for all values"),
+        (sympy.Piecewise((1, sympy.Eq(sympy.Symbol("x"), 0)), (2, True)), NAMES, "made of inequalities"),
         (sympy.Integral(sympy.Symbol("x"), (sympy.Symbol("x"), 0, 1)), NAMES, "cannot compile Integral"),
         (sympy.zeta(sympy.Symbol("x")), NAMES, r"cannot compile zeta\(x\)"),
         (sympy.Pow(-2, sympy.Symbol("x")), NAMES, r"cannot compile \(-2\)\*\*x"),
@@ -243,7 +256,7 @@ def test_other_objects_are_refused(formula, kind, monkeypatch):
         kanpile(formula, NAMES)
 
 
-@pytest.mark.parametrize("options", [{"products": "squares"}, {"k": 0}, {"grid": 0}], ids=str)
+@pytest.mark.parametrize("options", [{"products": "sums"}, {"k": 0}, {"grid": 0}], ids=str)
 def test_bad_options_are_refused(options):
     with pytest.raises(ConfigError, match="expected"):
         kanpile("x*y", NAMES, **options)
@@ -264,3 +277,34 @@ def test_a_compiled_model_is_a_multkan_like_any_other():
     copy = MultKAN.from_config(model.config)
     copy.load_state_dict(model.state_dict())
     assert torch.equal(copy(POINTS[:, :2]), model(POINTS[:, :2]))
+
+
+@pytest.mark.parametrize("name", [name for name in LIBRARY if name not in ("zero", "x")])
+def test_every_function_of_the_library_is_one_edge(name):
+    expression = 3 * LIBRARY[name].sympy(2 * parse_formula("x", NAMES) / 5 + sympy.Rational(1, 2)) - 1
+    model = kanpile(expression, NAMES)
+    assert [layer.config.symbols for layer in model.layers] == [((name, "", ""),)]
+    assert formula(model, NAMES) == [expression]
+
+
+@pytest.mark.parametrize(
+    ("expression", "name", "a"),
+    [
+        (1 / (1 + sympy.exp(Y - 2)), "sigmoid", -1),
+        (sympy.log(sympy.exp(3 * Y) + 1), "softplus", 3),
+        (sympy.exp(-((Y - 1) ** 2)), "gaussian", 1),
+        (sympy.loggamma(Y), "lgamma", 1),
+        (2 ** (5 * Y), "exp2", 5),
+    ],
+    ids=str,
+)
+def test_functions_are_told_by_their_form(expression, name, a):
+    (layer,) = kanpile(expression, ["y"]).layers
+    assert layer.config.symbols == ((name,),)
+    assert cast(SymbolicEdges, layer.symbols).affine[0, 0, 0] == a
+
+
+def test_products_without_multiplication_nodes_are_products_again():
+    texts = ["pi*x*y/z", "sin(x*y)*z + 3*x*z", "x*sin(x + y)*exp(y) + 2*sin(x + y)", "x**2 - y**2"]
+    expressions = [parse_formula(text, NAMES) for text in texts]
+    assert formula(kanpile(expressions, NAMES, products="squares"), NAMES) == expressions

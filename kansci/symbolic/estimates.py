@@ -1,0 +1,73 @@
+"""The constants of symbolic edges with their standard errors."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from kansci.config import Edge
+from kansci.nn.multkan import MultKAN
+from kansci.solvers.solution import Estimate
+from kansci.solvers.uncertainty import standard_errors
+from kansci.solvers.unknowns import Unknowns
+from kansci.symbolic.hypotheses import as_terms, stand
+
+
+class Constant(NamedTuple):
+    """One of the constants of c f(a x + b) + d.
+
+    Attributes:
+        edge: where f is.
+        function: its name.
+        letter: "a", "b", "c" or "d".
+        estimate: value and standard error.
+    """
+
+    edge: Edge
+    function: str
+    letter: str
+    estimate: Estimate
+
+
+def constant_estimates(model: MultKAN, problem: Any, *, noise: float | Tensor | None = None) -> list[Constant]:
+    """The free constants of a network's symbolic edges, with the standard errors that data leave them.
+
+    Constants that others could replace, that are fixed or on masked edges are left out. What the data do not determine
+    has an infinite standard error.
+
+    Args:
+        model: fitted to the problem.
+        problem: a `Dataset`, (x, y), or residual terms as for `solve`.
+        noise: standard deviation of data, where it is known; else it is estimated from the residuals.
+
+    Returns:
+        One record for each constant, layer by layer.
+
+    Example:
+        >>> from kansci import kanpile
+        >>> x = torch.linspace(-1, 1, 101, dtype=torch.float64)[:, None]
+        >>> constants = constant_estimates(kanpile("2*x + 1", ["x"]), (x, 2 * x + 1), noise=0.1)
+        >>> [(own.letter, own.estimate) for own in constants]
+        [('c', 2 +- 0.017), ('d', 1 +- 0.01)]
+    """
+    system, at = stand(model, as_terms(problem, noise))
+    places = _places(model, system.models[""])
+    errors = standard_errors(system, at, [column for column, *_ in places])
+    found = zip(places, errors, strict=True)
+    return [Constant(edge, name, letter, Estimate(float(at.vector[i]), e)) for (i, edge, name, letter), e in found]
+
+
+def _places(model: MultKAN, unknowns: Unknowns) -> list[tuple[int, Edge, str, str]]:
+    """The unknowns that are constants: number, edge, function and letter of each."""
+    numbers = unknowns.spread(torch.arange(1.0, len(unknowns) + 1, dtype=torch.float64)).long() - 1
+    found = []
+    for number, layer in enumerate(model.layers):
+        columns = unknowns.slices.get(f"layers.{number}.symbols.affine")
+        if columns is not None:
+            own = numbers[columns].view(-1, layer.config.n_in, 4)
+            for target, row in enumerate(layer.config.symbols):
+                for source, name in enumerate(row):
+                    places = own[target, source].tolist()
+                    pairs = zip(places, "abcd", strict=True)
+                    found += [(i, Edge(number, target, source), name, letter) for i, letter in pairs if i >= 0 and name]
+    return found

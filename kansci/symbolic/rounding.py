@@ -1,0 +1,144 @@
+"""Constants that become simple numbers where the data allow it."""
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Any, cast
+
+import sympy
+import torch
+from scipy import stats
+from torch import Tensor
+
+from kansci.config import Edge
+from kansci.nn.edges import SymbolicEdges
+from kansci.nn.multkan import MultKAN
+from kansci.solvers.residual import Residual
+from kansci.solvers.solve import solve
+from kansci.solvers.unknowns import Unknowns
+from kansci.symbolic.constants import exact_number
+from kansci.symbolic.estimates import Constant, constant_estimates
+from kansci.symbolic.hypotheses import as_terms, problem_loss
+
+WITHIN = 2.0  # standard errors
+EXACT = 1e-9  # relative error of constants that are fitted to data without noise
+MAX_DENOMINATOR, MOST_COMPLEX = 12, 100
+LEVEL = 0.05
+ROUNDING = 1e-26  # of squares
+BASES = {1.0: 1, math.pi: 2, 1 / math.pi: 4, math.sqrt(2): 4, math.sqrt(3): 4, math.e: 4}  # with their complexity
+
+
+def round_constants(model: MultKAN, problem: Any, *, noise: float | Tensor | None = None, steps: int = 30) -> MultKAN:
+    """Replace constants by simple numbers within two standard errors, as long as the fit stays as good.
+
+    Constants that are exact already, such as those of a compiled formula, stay so if the fit allows it. Simple are
+    small ratios, and small ratios times pi, 1/pi, sqrt(2), sqrt(3) and e. One constant after the other becomes the
+    simplest number within its interval, the surest first (after those that nothing determines, of which 0 and 1 are
+    tried), and stays fixed; all others are fitted anew. A number is taken back where the loss rises more than that many
+    numbers may raise it by chance (5 %).
+
+    Args:
+        model: fitted to the problem.
+        problem: a `Dataset`, (x, y), or residual terms as for `solve`.
+        noise: standard deviation of data, where it is known; else it is estimated from the residuals.
+        steps: of each fit.
+
+    Returns:
+        A new model, in which the constants that have become simple numbers are fixed.
+
+    Example:
+        >>> from kansci import formula, kanpile
+        >>> x = torch.linspace(-1, 1, 101, dtype=torch.float64)[:, None]
+        >>> noise = 0.01 * torch.randn(101, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        >>> model = kanpile("1.99*sin(3.15*x + 0.01) - 0.002", ["x"])
+        >>> formula(round_constants(model, (x, 2 * (torch.pi * x).sin() + noise)), ["x"])
+        [2*sin(pi*x)]
+    """
+    terms = as_terms(problem, noise)
+    solution = solve(model, terms, steps=steps, progress=False)
+    limit = solution.loss + ROUNDING * _scale(model, terms)
+    samples = sum(term.size for term in terms)
+
+    def fitted(changed: MultKAN, taken: int) -> MultKAN | None:
+        """All else fitted anew, unless the loss becomes too large for so many numbers."""
+        free = len(Unknowns(changed))
+        changed = solve(changed, terms, steps=steps, progress=False).model if free else changed
+        allowed = stats.chi2.ppf(1 - LEVEL, taken) / max(samples - free - taken, 1)
+        return changed if problem_loss(changed, terms) <= limit * (1 + allowed) else None
+
+    simple = [own for own in constant_estimates(model, terms) if _is_written(own.estimate.value)]
+    kept = (
+        fitted(_with_constants(model, [(own, own.estimate.value) for own in simple]), len(simple)) if simple else None
+    )
+    model, taken = (solution.model, 0) if kept is None else (kept, len(simple))
+    settled: list[tuple[Edge, str, bool]] = []
+    while True:
+        free = [own for own in constant_estimates(model, terms) if _key(own) not in settled]
+        known = [(own, number) for own in free for number in [_simplest(own)] if number is not None]
+        if not known:
+            return model
+        constant, number = min(known, key=lambda pair: _uncertainty(pair[0]))
+        found = fitted(_with_constants(model, [(constant, number)]), taken + 1)
+        if found is not None:
+            model, taken = found, taken + 1
+        settled.append(_key(constant))
+
+
+def _key(constant: Constant) -> tuple[Edge, str, bool]:
+    return constant.edge, constant.letter, math.isfinite(constant.estimate.standard_error)
+
+
+def _simplest(constant: Constant) -> float | None:
+    """The simplest number within a constant's interval."""
+    value, error = constant.estimate
+    if not math.isfinite(error):  # others can make up for any change
+        return math.copysign(1.0, value) if constant.letter in "ac" else 0.0
+    reach = WITHIN * error + EXACT * abs(value) + ROUNDING**0.5
+    if abs(value) <= reach:
+        return 0.0
+    found = min(_simple_numbers(abs(value), reach), default=None)
+    return None if found is None else math.copysign(found[1], value)
+
+
+def _is_written(value: float) -> bool:
+    """Whether a constant is what somebody has written, not what has been fitted."""
+    return not isinstance(exact_number(value), sympy.Float)
+
+
+def _simple_numbers(value: float, reach: float) -> Iterator[tuple[float, float]]:
+    """Numbers near a positive one, each with its complexity."""
+    for base, complexity in BASES.items():
+        for denominator in range(1, MAX_DENOMINATOR + 1):
+            ratio = Fraction(round(value / base * denominator), denominator)
+            size = complexity * ratio.numerator * ratio.denominator
+            if 0 < size <= MOST_COMPLEX and abs(float(ratio) * base - value) <= reach:
+                yield float(size), float(ratio) * base
+
+
+def _uncertainty(constant: Constant) -> float:
+    """What orders constants: those that nothing determines are free to choose, and come first."""
+    value, error = constant.estimate
+    if math.isfinite(error):
+        return error / max(abs(value), 1e-300)
+    return -1.0 if constant.letter in "ac" else -2.0  # shifts first
+
+
+@torch.no_grad()
+def _with_constants(model: MultKAN, values: Sequence[tuple[Constant, float]]) -> MultKAN:
+    """The same network where some constants have values and are fixed."""
+    changed = copy.deepcopy(model)
+    for constant, value in values:
+        layer, target, source = constant.edge
+        symbols = cast(SymbolicEdges, changed.layers[layer].symbols)
+        place = target, source, "abcd".index(constant.letter)
+        symbols.affine[place] = value
+        symbols.fixed[place] = 1
+    return changed
+
+
+@torch.no_grad()
+def _scale(model: MultKAN, terms: list[Residual]) -> float:
+    """The mean square of the outputs."""
+    points = torch.cat([points for term in terms for points in term.point_sets])
+    return float(model(points.to(model.dtype)).square().mean())

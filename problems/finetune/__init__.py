@@ -1,0 +1,1 @@
+"""Formulas that data correct: compile, ask the data, let the network learn what is missing, read it."""
