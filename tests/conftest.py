@@ -9,7 +9,7 @@ import jaxtyping
 import pytest
 from hypothesis import settings
 
-settings.register_profile("kansci", derandomize=True, deadline=None, max_examples=15)
+settings.register_profile("kansci", derandomize=True, deadline=None, max_examples=10)
 settings.load_profile("kansci")
 
 

@@ -75,7 +75,7 @@ def check_products(block: Block) -> None:
 
 
 @quiet_vmap
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(models(smooth), st.sampled_from(LEVELS), st.sampled_from(WAYS), seeds)
 def test_any_model_and_level(model, needs, way, seed):
     weight = torch.rand(4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

@@ -55,8 +55,13 @@ def assert_equal(first, second):
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("number", [5, pytest.param(17, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("number", "method"),
+    [
+        *((5, method) for method in ("lm", "lbfgs", "adam")),
+        *(pytest.param(17, m, marks=pytest.mark.slow) for m in METHODS),
+    ],
+)
 def test_a_killed_solve_goes_on_to_the_bit(method, number, tmp_path):
     whole = run(method=method)
     path = tmp_path / "solve.h5"

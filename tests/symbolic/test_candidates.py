@@ -160,6 +160,7 @@ def angle_between(draw):
     return x, (x[:, 0] - x[:, 1]).cos(), ["t1", "t2"], "t1 - t2"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS[:2])
 @pytest.mark.parametrize(
     "case",
