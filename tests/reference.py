@@ -8,9 +8,10 @@ import mpmath
 import torch
 from torch import Tensor
 
-from kansci.nn.edges import SplineEdges, SymbolicEdges
+from kansci.nn.edges import SplineEdges
 from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
+from kansci.nn.symbols import SymbolicEdges
 
 mp = mpmath.MPContext()
 mp.dps = 40

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from kansci.config import LayerConfig, ModelConfig, Width
 from kansci.jets import Jet, second_channels
-from kansci.nn.edges import SplineEdges, SymbolicEdges
+from kansci.nn.edges import SplineEdges
 from kansci.nn.lan import LAN, Grid, LANConfig
 from kansci.nn.multkan import MultKAN
 from kansci.nn.networks import Network
 from kansci.nn.samples import sobol_points
+from kansci.nn.symbols import SymbolicEdges
 from kansci.splines import domain_of, extend_grid
 
 ACTIVATIONS = ("silu", "tanh", "sin", "gaussian", "x**3", "zero")

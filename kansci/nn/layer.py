@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from kansci.config import LayerConfig
 from kansci.jets import Jet
 from kansci.nn.basis import Basis
-from kansci.nn.edges import SplineEdges, SymbolicEdges
+from kansci.nn.edges import SplineEdges
+from kansci.nn.symbols import SymbolicEdges
 
 # Which axis of the network each axis of a tensor runs along: all that surgery needs to know about tensors.
 AXES = {

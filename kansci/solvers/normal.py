@@ -9,7 +9,8 @@ from torch import Tensor
 
 from kansci.errors import ConfigError
 from kansci.solvers import ranks
-from kansci.solvers.system import Block, Evaluation, System, WrittenBlock
+from kansci.solvers.blocks import Block, WrittenBlock
+from kansci.solvers.system import Evaluation, System
 
 LEAST_PANEL = 32
 LEAST_FLOOR, MOST_FLOOR = 1e-6, 1e-3

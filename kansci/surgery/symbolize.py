@@ -8,9 +8,9 @@ import torch
 
 from kansci.config import Edge
 from kansci.errors import ConfigError
-from kansci.nn.edges import SymbolicEdges
 from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
+from kansci.nn.symbols import SymbolicEdges
 from kansci.surgery.gather import gather_nodes
 from kansci.surgery.grow import deepen
 from kansci.surgery.selection import select_edges, symbolic_edges

@@ -15,10 +15,11 @@ from kansci.config import Edge
 from kansci.errors import ConfigError, DomainError
 from kansci.functions import Function, library_function
 from kansci.nn.arguments import check_finite
-from kansci.nn.edges import SplineEdges, SymbolicEdges
+from kansci.nn.edges import SplineEdges
 from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
 from kansci.nn.samples import spread
+from kansci.nn.symbols import SymbolicEdges
 from kansci.splines import uniform_knots
 from kansci.surgery.banks import add_splines, clear, idle_sources
 from kansci.surgery.grid import insert_knots, project, sample_intervals

@@ -12,8 +12,8 @@ from scipy import stats
 from torch import Tensor
 
 from kansci.config import Edge
-from kansci.nn.edges import SymbolicEdges
 from kansci.nn.multkan import MultKAN
+from kansci.nn.symbols import SymbolicEdges
 from kansci.solvers.residual import Residual
 from kansci.solvers.solve import solve
 from kansci.solvers.unknowns import Unknowns

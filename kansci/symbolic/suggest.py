@@ -23,8 +23,8 @@ from torch import Tensor
 from kansci.config import Edge
 from kansci.errors import ConfigError
 from kansci.functions import LIBRARY, Function, library_function
-from kansci.nn.edges import SymbolicEdges
 from kansci.nn.multkan import MultKAN
+from kansci.nn.symbols import SymbolicEdges
 from kansci.surgery.selection import select_edges
 from kansci.tracing import trace
 

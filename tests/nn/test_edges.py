@@ -10,7 +10,8 @@ from torch import Tensor
 from kansci.config import LayerConfig, Width
 from kansci.functions import LIBRARY, Function, library_function
 from kansci.jets import LEVELS, Jet, orders_of
-from kansci.nn.edges import SplineEdges, SymbolicEdges
+from kansci.nn.edges import SplineEdges
+from kansci.nn.symbols import SymbolicEdges
 from kansci.splines import uniform_knots
 from tests.helpers import assert_same, assert_same_jet
 from tests.strategies import SYMBOLS, edges_and_points, jet_of, models, seeds

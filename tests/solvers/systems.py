@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from kansci.jets import Jet
+from kansci.solvers.blocks import Block
 from kansci.solvers.residual import Residual
-from kansci.solvers.system import Block, Evaluation, System
+from kansci.solvers.system import Evaluation, System
 from kansci.solvers.unknowns import Unknowns
 
 

@@ -14,9 +14,10 @@ from kansci.jets import LEVELS, Jet, jet
 from kansci.nn.lan import LAN
 from kansci.nn.mlp import MLP
 from kansci.nn.multkan import MultKAN
+from kansci.solvers.blocks import Block
 from kansci.solvers.losses import measure
 from kansci.solvers.residual import Residual
-from kansci.solvers.system import Block, System
+from kansci.solvers.system import System
 from kansci.solvers.unknowns import Unknowns
 from kansci.symbolic.kanpiler import auxiliary_features
 from tests.helpers import WAYS, assert_same, taking

@@ -15,11 +15,12 @@ from kansci.jets import Jet
 from kansci.nn.basis import CompiledBasis
 from kansci.nn.multkan import MultKAN
 from kansci.solvers import normal
+from kansci.solvers.blocks import FactoredBlock
 from kansci.solvers.least_squares import LevenbergMarquardt
 from kansci.solvers.method import Settings
 from kansci.solvers.normal import LEAST_FLOOR, MOST_FLOOR, Linearization, Pinned, add_gram, conjugate_gradients
 from kansci.solvers.residual import Residual
-from kansci.solvers.system import Evaluation, FactoredBlock, System
+from kansci.solvers.system import Evaluation, System
 from tests.helpers import assert_same
 from tests.solvers.systems import jacobian_of, make, mixture, start
 from tests.strategies import points, seeds

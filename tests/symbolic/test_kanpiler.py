@@ -14,8 +14,8 @@ from kansci.config import Width
 from kansci.errors import ConfigError, FormulaError
 from kansci.functions import LIBRARY, register_function
 from kansci.jets import _functional_jet
-from kansci.nn.edges import SymbolicEdges
 from kansci.nn.multkan import MultKAN
+from kansci.nn.symbols import SymbolicEdges
 from kansci.solvers.unknowns import Unknowns
 from kansci.symbolic.evaluate import torch_function
 from kansci.symbolic.formula import formula
