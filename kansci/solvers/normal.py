@@ -110,8 +110,8 @@ class Linearization:
         return self._gram.tril() + self._gram.tril(-1).T
 
     def inverse(self, damping: float) -> Float[Tensor, "p p"] | None:
-        """(J^T J + damping D)^-1, or None if the matrix is too large or not positive definite to rounding."""
-        factor = None if self._gram is None else self._factor(self._gram, self._added(damping))
+        """(J^T J + damping D)^-1 with the largest floor, or None if it is too large or not definite to rounding."""
+        factor = None if self._gram is None else self._factor(self._gram, damping * self._scale(MOST_FLOOR))
         return None if factor is None else torch.cholesky_inverse(factor)
 
     def diagonal_inverse(self, damping: float) -> Float[Tensor, "p"]:

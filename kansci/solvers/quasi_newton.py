@@ -38,8 +38,7 @@ from kansci.solvers.normal import Linearization
 from kansci.solvers.system import Evaluation, System
 
 MEMORY = 50
-START_DAMPINGS = (1e-8, 1e-6, 1e-4, 1e-2)
-LIMITED_DAMPING = 1e-3
+START_DAMPING = 1e-3  # less would let rounding decide where the Jacobian does not
 LEAST_CURVATURE = 1e-12
 
 
@@ -151,11 +150,10 @@ class DenseInverse:
         return self.matrix is not None
 
     def begin(self, system: System, at: Evaluation, memory: float) -> None:
-        """Half the least damped inverse of J^T J, or of its diagonal where there is no other."""
+        """Half the damped inverse of J^T J, or of its diagonal where there is no other."""
         local = Linearization(system, at, memory)
-        inverses = (local.inverse(damping) for damping in START_DAMPINGS)
-        found = next((own for own in inverses if own is not None), None)
-        self.matrix = (torch.diag(local.diagonal_inverse(LIMITED_DAMPING)) if found is None else found).contiguous() / 2
+        found = local.inverse(START_DAMPING)
+        self.matrix = (torch.diag(local.diagonal_inverse(START_DAMPING)) if found is None else found).contiguous() / 2
 
     def times(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "p"]:
         """H v."""
@@ -206,7 +204,7 @@ class LimitedInverse:
 
     def begin(self, system: System, at: Evaluation, memory: float) -> None:
         """Half the damped inverse of the diagonal of J^T J, scaled to the last change of the gradient."""
-        self.scale = Linearization(system, at, memory=0.0).diagonal_inverse(LIMITED_DAMPING) / 2
+        self.scale = Linearization(system, at, memory=0.0).diagonal_inverse(START_DAMPING) / 2
 
     def times(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "p"]:
         """H v, by the recursion of Liu and Nocedal."""

@@ -73,7 +73,6 @@ def ran(residuals=None, model=None, **options) -> dict:
     found = solve(network() if model is None else model, residuals or terms(), **chosen)
     return {
         "state": found.model.state_dict(),
-        "outputs": outputs(found.model),
         "losses": found.history.loss.tolist(),
         "seconds": found.history.seconds.tolist(),
         "validation": None if found.history.validation is None else found.history.validation.tolist(),
@@ -83,26 +82,15 @@ def ran(residuals=None, model=None, **options) -> dict:
     }
 
 
-@torch.no_grad()
-def outputs(model: object) -> dict[str, Tensor]:
-    """What a network computes."""
-    if not isinstance(model, MultKAN):
-        return {}
-    low, high = model.domain
-    share = torch.rand(50, len(low), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    return {"values": model(low + (high - low) * share)}
-
-
 def assert_equal(first: dict, second: dict) -> None:
     """Equal to the bit."""
     assert all(torch.equal(tensor, second["state"][name]) for name, tensor in first["state"].items())
-    known = {name for name in first if name not in ("state", "outputs")}
-    assert {name: first[name] for name in known} == {name: second[name] for name in known}
+    assert {**first, "state": None} == {**second, "state": None}
 
 
-def assert_near(found: dict, expected: dict, tolerance: float, what: str) -> None:
-    for name, tensor in expected[what].items():
-        assert_same(found[what][name], tensor, tolerance)
+def assert_near(found: dict, expected: dict, tolerance: float) -> None:
+    for name, tensor in expected["state"].items():
+        assert_same(found["state"][name], tensor, tolerance)
     assert found["losses"] == pytest.approx(expected["losses"], rel=tolerance)
     assert found["end"][0] == expected["end"][0]
 
@@ -111,14 +99,14 @@ def each(function, options: list[dict]) -> list[dict]:
     return [function(**own) for own in options]
 
 
-def check(function, cases: list[tuple[dict, float]], folder, what: str = "state") -> list[tuple[dict, dict]]:
+def check(function, cases: list[tuple[dict, float]], folder) -> list[tuple[dict, dict]]:
     """The same bits on all ranks, and those of one process within a tolerance; what was found, and by one process."""
     options = [own for own, _ in cases]
     whole = each(function, options)
     first, second = processes.run(each, folder, function, options)
     for mine, other, expected, (_, tolerance) in zip(first, second, whole, cases, strict=True):
         assert_equal(mine, other)
-        assert_near(mine, expected, tolerance, what)
+        assert_near(mine, expected, tolerance)
     return list(zip(first, whole, strict=True))
 
 
@@ -230,21 +218,13 @@ def test_a_solve_is_that_of_one_process(tmp_path):
     penalty = Penalty(1e-3, 1e-3, 1e-3)
     cases = [
         ({}, 1e-10),
+        ({"method": "ssbroyden", "steps": 20}, 1e-9),
+        ({"method": "lbfgs", "steps": 20, "penalty": Penalty(1e-3)}, 1e-9),
         ({"method": "adam", "steps": 30}, 1e-12),
         ({"method": "sgd", "steps": 30, "rate": 1e-3, "penalty": penalty}, 1e-12),
         ({"penalty": penalty, "parameters": {"a": Parameter(1.0, high=1.1)}}, 1e-8),
     ]
     check(ran, cases, tmp_path)
-
-
-@distributed
-def test_a_quasi_newton_solve_is_the_function_of_one_process(tmp_path):
-    """Their first inverse is nearly singular, so that rounding shows in the fifth digit; the ranks agree to the bit."""
-    cases = [
-        ({"method": "ssbroyden", "steps": 20}, 1e-3),
-        ({"method": "lbfgs", "steps": 20, "penalty": Penalty(1e-3)}, 1e-3),
-    ]
-    check(ran, cases, tmp_path, "outputs")
 
 
 def with_everything() -> dict:
