@@ -3,7 +3,7 @@
 #   make demo    solve the KAN paper's Poisson problem and draw it
 #   make test    the fast tests and the doctests
 #   make lint    style, types and the layers of imports
-#   make accept  the slow tests: published accuracies, minutes each
+#   make accept  the slow tests: published accuracies, minutes each; and more random examples
 #   make bench   kansci and its peers side by side
 #   make race    of that, errors against time only
 #   make clean   remove the environment, caches and results
@@ -45,7 +45,7 @@ lint: $(VENV)/.installed-dev
 	$(VENV)/bin/lint-imports --no-cache
 
 accept: $(VENV)/.installed-dev
-	$(RUN) pytest -m slow --timeout 1800 --jaxtyping-packages=
+	KANSCI_THOROUGH=3 $(RUN) pytest -m "(slow or hypothesis) and not (gpu or benchmark)" --timeout 1800 --jaxtyping-packages=
 
 bench: $(VENV)/.installed-compare
 	$(RUN) tests.benchmarks

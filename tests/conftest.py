@@ -9,7 +9,9 @@ import jaxtyping
 import pytest
 from hypothesis import settings
 
-settings.register_profile("kansci", derandomize=True, deadline=None, max_examples=10)
+from tests.thorough import THOROUGH
+
+settings.register_profile("kansci", derandomize=True, deadline=None, max_examples=10 * THOROUGH)
 settings.load_profile("kansci")
 
 

@@ -9,7 +9,7 @@ References:
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -65,17 +65,24 @@ def samples(system: System, at: Evaluation) -> Samples:
     """The rows of the terms with noise, in units of it, under the equations of the others; or all rows."""
     measured = _is_measured(system)
     rows, columns, equations = [], [], [at.vector.new_zeros(system.size, 0)]
-    scales = [_scale(term, own, measured) for term, own in zip(system.terms, at.rows, strict=True)]
-    for block in system.jacobian(at):
-        own = [block.dense(component) for component in range(len(block.rows))]
-        if measured and system.terms[block.term].noise is None:
-            equations += own
+    for term, own, derivatives in _scaled(system, at):
+        if measured and term.noise is None:
+            equations += derivatives
         else:
-            scale = scales[block.term][block.part]
-            rows.append((block.rows / scale).flatten())
-            columns += [column / scale for column in own]
+            rows.append(own.flatten())
+            columns += derivatives
     free = null_space(torch.cat(equations, 1).T)
     return Samples(torch.cat(rows), torch.cat(columns, 1).T @ free, measured)
+
+
+def _scaled(system: System, at: Evaluation) -> Iterator[tuple[Residual, Tensor, Iterator[Tensor]]]:
+    """For each block, its term, its rows (r, n) and the derivatives (p, n) of each, in units of standard deviations."""
+    measured = _is_measured(system)
+    scales = [_scale(term, rows, measured) for term, rows in zip(system.terms, at.rows, strict=True)]
+    for block in system.jacobian(at):
+        scale = scales[block.term][block.part]
+        derivatives = (block.dense(component) / scale for component in range(len(block.rows)))
+        yield system.terms[block.term], block.rows / scale, derivatives
 
 
 def null_space(matrix: Float[Tensor, "n p"]) -> Float[Tensor, "p q"]:
@@ -87,11 +94,9 @@ def null_space(matrix: Float[Tensor, "n p"]) -> Float[Tensor, "p q"]:
 def _information(system: System, at: Evaluation) -> Float[Tensor, "p p"]:
     """Sum over terms of J^T J in units of their noise, or as it is where no term has any."""
     total = at.vector.new_zeros(system.size, system.size)
-    measured = _is_measured(system)
-    scales = [_scale(term, rows, measured) for term, rows in zip(system.terms, at.rows, strict=True)]
-    for block in system.jacobian(at):
-        for component in range(len(block.rows)):
-            add_gram(total, block.dense(component) / scales[block.term][block.part])
+    for _, _, derivatives in _scaled(system, at):
+        for own in derivatives:
+            add_gram(total, own)
     total = ranks.total(total)
     return total.tril() + total.tril(-1).T
 

@@ -1,6 +1,8 @@
 """Inputs that are carried on to the last column, where corrections may need them, and nodes that nothing needs."""
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from kansci.config import Edge
 from kansci.nn.layer import KANLayer
@@ -55,6 +57,34 @@ def _cut(layer: KANLayer, target: int) -> None:
 def _fix(layer: KANLayer, target: int, source: int) -> None:
     if layer.symbols is not None:
         layer.symbols.fixed[target, source] = 1
+
+
+def carrying_edges(model: MultKAN) -> list[Bool[Tensor, "subnode _"]]:
+    """For each layer, the edges that only carry: fixed, equal to x, and not into an output."""
+    found = []
+    for number, layer in enumerate(model.layers):
+        edges = symbolic_edges(layer)
+        if layer.symbols is None or number == len(model.layers) - 1:
+            found.append(torch.zeros_like(edges))
+            continue
+        is_x = torch.tensor([[name == "x" for name in row] for row in layer.config.symbols])
+        same = (layer.symbols.affine == layer.symbols.affine.new_tensor([1, 0, 1, 0])).all(2)
+        held = (layer.symbols.fixed != 0).all(2)
+        found.append(edges & is_x & (same & held).cpu())
+    return found
+
+
+def carried_nodes(model: MultKAN) -> Bool[Tensor, "nodes"]:
+    """Which sources of the last layer are inputs, or nodes that carry one and nothing else."""
+    carried = torch.ones(model.config.columns[0].n_nodes, dtype=torch.bool)
+    for layer, own in zip(model.layers[:-1], carrying_edges(model), strict=False):
+        edges = symbolic_edges(layer)
+        if layer.splines is not None:
+            edges = edges | (layer.splines.mask != 0).cpu()
+        copies = (own & carried).any(1) & (edges.sum(1) == 1)
+        width = layer.config.out
+        carried = torch.cat([copies[: width.n_sum], torch.zeros(len(width.arities), dtype=torch.bool)])
+    return carried
 
 
 def drop_idle(model: MultKAN) -> MultKAN:

@@ -41,7 +41,7 @@ def hold_constants(model: MultKAN, *, free: Sequence[Edge] = ()) -> MultKAN:
 
 
 @torch.no_grad()
-def like(model: MultKAN, other: MultKAN) -> MultKAN:
+def with_held_as(model: MultKAN, other: MultKAN) -> MultKAN:
     """The same network, in which those constants are held that are held in another of the same edges."""
     changed = copy.deepcopy(model)
     for layer, theirs in zip(changed.layers, other.layers, strict=True):

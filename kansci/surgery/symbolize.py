@@ -43,7 +43,7 @@ def set_symbol(model: MultKAN, edge: Edge, function: str, constants: Sequence[fl
     layer = changed.layers[edge.layer]
     rows = [list(row) for row in layer.config.symbols] or [[""] * layer.config.n_in for _ in layer.subnode_scale]
     rows[edge.target][edge.source] = function
-    _replace_symbols(layer, rows)
+    replace_symbols(layer, rows)
     if layer.symbols is not None:
         layer.symbols.affine[edge.target, edge.source] = torch.as_tensor(constants).to(layer.symbols.affine)
         layer.symbols.mask[edge.target, edge.source] = 1
@@ -55,14 +55,17 @@ def set_symbol(model: MultKAN, edge: Edge, function: str, constants: Sequence[fl
     return changed
 
 
-def _replace_symbols(layer: KANLayer, rows: Sequence[Sequence[str]]) -> None:
-    """Other functions, with the constants of those before."""
+def replace_symbols(layer: KANLayer, rows: Sequence[Sequence[str]]) -> None:
+    """Give a layer, in place, symbolic edges of other functions, with the constants of those before."""
     old = layer.symbols
-    layer.config = replace(layer.config, symbols=tuple(map(tuple, rows)))
-    layer.symbols = SymbolicEdges(layer.config).to(device=layer.node_scale.device, dtype=layer.node_scale.dtype)
-    if old is not None:
+    table = tuple(map(tuple, rows)) if any(map(any, rows)) else ()
+    layer.config = replace(layer.config, symbols=table)
+    layer.symbols = SymbolicEdges(layer.config).to(layer.node_scale) if table else None
+    if old is not None and layer.symbols is not None:
         layer.symbols.load_state_dict(old.state_dict())
         layer.symbols.affine.requires_grad_(old.affine.requires_grad)
+    if layer.splines is not None:
+        layer.splines.config = layer.config
 
 
 @torch.no_grad()
@@ -122,6 +125,12 @@ def drop_splines(model: MultKAN, edges: Sequence[Edge]) -> MultKAN:
 
     Raises:
         ConfigError: the model has no such edge.
+
+    Example:
+        >>> from kansci import kanpile, perturb
+        >>> model = perturb(kanpile("sin(x)", ["x"]), scale=0.1)
+        >>> drop_splines(model, [Edge(0, 0, 0)])(torch.zeros(1, 1, dtype=torch.float64)).item()
+        0.0
     """
     dropped = copy.deepcopy(model)
     for layer, chosen in zip(dropped.layers, select_edges(model, edges), strict=True):

@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import cast
 
 import torch
@@ -24,6 +23,7 @@ from kansci.splines import uniform_knots
 from kansci.surgery.banks import add_splines, clear, idle_sources
 from kansci.surgery.grid import insert_knots, project, sample_intervals
 from kansci.surgery.selection import select_edges, symbolic_edges
+from kansci.surgery.symbolize import replace_symbols
 
 MARGIN = 0.1
 MAX_GRID = 1000
@@ -94,17 +94,8 @@ def _chosen(model: MultKAN, edges: Sequence[Edge] | None) -> list[Bool[Tensor, "
 
 def _drop_symbols(layer: KANLayer, edges: Bool[Tensor, "subnode in"]) -> None:
     """Make edges of a layer absent among the symbolic ones, in place."""
-    rows = tuple(
-        tuple("" if gone else name for name, gone in zip(row, own, strict=True))
-        for row, own in zip(layer.config.symbols, edges.tolist(), strict=True)
-    )
-    layer.config = replace(layer.config, symbols=rows if any(map(any, rows)) else ())
-    if layer.config.symbols:
-        cast(SymbolicEdges, layer.symbols).groups = SymbolicEdges(layer.config).groups
-    else:
-        layer.symbols = None
-    if layer.splines is not None:
-        layer.splines.config = layer.config
+    pairs = zip(layer.config.symbols, edges.tolist(), strict=True)
+    replace_symbols(layer, [["" if gone else name for name, gone in zip(*pair, strict=True)] for pair in pairs])
 
 
 class _Curves:

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from kansci.config import Edge
@@ -17,15 +15,14 @@ from kansci.errors import ConfigError
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.residual import Residual
 from kansci.solvers.solve import solve
-from kansci.surgery.carry import carry_inputs, drop_idle
-from kansci.surgery.hold import hold_constants, like
+from kansci.solvers.statement import as_terms, reach_of
+from kansci.surgery.carry import carried_nodes, carry_inputs, carrying_edges, drop_idle
+from kansci.surgery.hold import hold_constants, with_held_as
 from kansci.surgery.perturb import perturb
 from kansci.surgery.selection import select_edges, symbolic_edges
-from kansci.symbolic.hypotheses import LEVEL, Comparison, as_terms, compare_models
+from kansci.symbolic.hypotheses import LEVEL, Comparison, compare_models
 from kansci.symbolic.snap import Snap, schwarz, snap
 from kansci.symbolic.suggest import RESOLUTION
-
-MARGIN = 1e-6
 
 
 @dataclass(frozen=True)
@@ -79,14 +76,24 @@ def edge_evidence(
     Args:
         model: a compiled formula.
         problem: a `Dataset`, (x, y), or residual terms as for `solve`.
-        edges: which; by default all symbolic edges that are free, and missing ones from inputs to outputs, see
-            `carry_inputs`.
+        edges: which; by default all symbolic edges, and missing ones from inputs to outputs, see `carry_inputs`.
         noise: standard deviation of data, where it is known.
         grid: intervals of the spline parts.
         k: their degree.
 
+    Returns:
+        One record for each edge whose change the data would show.
+
     Raises:
-        ConfigError: there is no such edge, or none whose change the data would show.
+        ConfigError: there is no such edge.
+
+    Example:
+        >>> import torch
+        >>> from kansci import kanpile
+        >>> x = torch.rand(200, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        >>> y = x[:, :1] + x[:, 1:].exp() + 0.3 * (5 * x[:, :1]).sin()
+        >>> edge_evidence(kanpile("x + exp(y)", ["x", "y"]), (x, y))[0].edge
+        Edge(layer=0, target=0, source=0)
     """
     terms = as_terms(problem, noise)
     domain = reach_of(terms)
@@ -117,8 +124,7 @@ def refute(
     Args:
         prior: a compiled formula; its free constants are fitted, those that are held are part of what is asked.
         problem: a `Dataset`, (x, y), or residual terms as for `solve`.
-        edges: what may be another curve; by default all symbolic edges that are free, and missing ones from inputs to
-            outputs.
+        edges: what may be another curve; by default all symbolic edges, and missing ones from inputs to outputs.
         noise: standard deviation of data, where it is known.
         grids: intervals of the spline parts of each comparison.
         k: their degree.
@@ -130,6 +136,7 @@ def refute(
         ConfigError: no edge whose change the data would show.
 
     Example:
+        >>> import torch
         >>> from kansci import kanpile
         >>> x = torch.linspace(-1, 1, 101, dtype=torch.float64)[:, None]
         >>> noise = 0.1 * torch.randn(101, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -185,6 +192,7 @@ def correct(
         ConfigError: no edge whose change the data would show.
 
     Example:
+        >>> import torch
         >>> from kansci import formula, kanpile
         >>> x = torch.linspace(-1, 1, 101, dtype=torch.float64)[:, None]
         >>> data = (x, 2 * x + 0.5 * x**2)
@@ -210,18 +218,10 @@ def correct(
     return Correction(drop_idle(model), before, after, tuple(evidence), tuple(done))
 
 
-def reach_of(terms: Sequence[Residual]) -> Float[Tensor, "d 2"]:
-    """Lowest and highest value of each input among the points of a problem, a trifle wider."""
-    points = torch.cat([points for term in terms for points in term.point_sets]).double()
-    low, high = points.aminmax(dim=0)
-    spread = (high - low).clamp(min=MARGIN * (1 + high.abs()))
-    return torch.stack([low - MARGIN * spread, high + MARGIN * spread], 1)
-
-
 def _fitted(model: MultKAN, terms: list[Residual], steps: int) -> MultKAN:
     """Fitted with its constants held or free, whichever data justify."""
     fits = [(own, solve(own, terms, steps=steps, progress=False)) for own in (hold_constants(model), model)]
-    return like(min(fits, key=lambda pair: schwarz(pair[1].loss, pair[0], terms))[1].model, model)
+    return with_held_as(min(fits, key=lambda pair: schwarz(pair[1].loss, pair[0], terms))[1].model, model)
 
 
 def _for(model: MultKAN, domain: Tensor) -> list[list[float]] | None:
@@ -230,29 +230,11 @@ def _for(model: MultKAN, domain: Tensor) -> list[list[float]] | None:
 
 
 def _listed(model: MultKAN, edges: Sequence[Edge] | None) -> list[Edge]:
-    """The edges named, or all symbolic ones but those that only carry, and those that carried inputs could have."""
+    """The edges named, or all symbolic ones but those that only carry, and those that inputs could have to outputs."""
     if edges is not None:
         select_edges(model, edges)
         return list(edges)
-    found = []
-    for number, layer in enumerate(model.layers):
-        chosen = symbolic_edges(layer)
-        if layer.symbols is not None:
-            chosen &= (layer.symbols.fixed == 0).any(2).cpu()
-        found += [Edge(number, *place) for place in chosen.nonzero().tolist()]
-    last = len(model.layers) - 1
-    ways = _carried(model, last)
-    missing = ~symbolic_edges(model.layers[last])
-    return found + [Edge(last, *place) for place in (missing & ways).nonzero().tolist()]
-
-
-def _carried(model: MultKAN, number: int) -> Bool[Tensor, "in"]:
-    """Which sources of a layer are inputs, or copies of them."""
-    if not number:
-        return torch.ones(model.layers[0].config.n_in, dtype=torch.bool)
-    symbols = model.layers[number - 1].symbols
-    if symbols is None:
-        return torch.zeros(model.layers[number].config.n_in, dtype=torch.bool)
-    width = model.config.columns[number]
-    copies = (symbols.fixed != 0).all(2).any(1).cpu()
-    return torch.stack([copies[list(width.subnodes(node))].all() for node in range(width.n_nodes)])
+    chosen = [symbolic_edges(layer) & ~own for layer, own in zip(model.layers, carrying_edges(model), strict=True)]
+    last = model.layers[-1]
+    chosen[-1] |= ~symbolic_edges(last) & carried_nodes(model)
+    return [Edge(number, *place) for number, own in enumerate(chosen) for place in own.nonzero().tolist()]

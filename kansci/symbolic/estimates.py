@@ -8,9 +8,9 @@ from torch import Tensor
 from kansci.config import Edge
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.solution import Estimate
+from kansci.solvers.statement import as_terms, evaluated
 from kansci.solvers.uncertainty import standard_errors
 from kansci.solvers.unknowns import Unknowns
-from kansci.symbolic.hypotheses import as_terms, stand
 
 
 class Constant(NamedTuple):
@@ -50,7 +50,7 @@ def constant_estimates(model: MultKAN, problem: Any, *, noise: float | Tensor | 
         >>> [(own.letter, own.estimate) for own in constants]
         [('c', 2 +- 0.017), ('d', 1 +- 0.01)]
     """
-    system, at = stand(model, as_terms(problem, noise))
+    system, at = evaluated(model, as_terms(problem, noise))
     places = _places(model, system.models[""])
     errors = standard_errors(system, at, [column for column, *_ in places])
     found = zip(places, errors, strict=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kansci.config import Edge
 from kansci.errors import ConfigError, FormulaError
-from kansci.functions import Function
+from kansci.functions import Function, library_function
 from kansci.nn.features import AuxiliaryFeatures
 from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
@@ -83,7 +83,6 @@ class _LayerFormula:
     def __init__(self, builder: Builder, layer: KANLayer, number: int) -> None:
         self.builder, self.layer, self.number = builder, layer, number
         self.splines = None if layer.splines is None else layer.splines.weights.detach()
-        self.functions = _functions(layer)
 
     def nodes(self, sources: Sequence[sympy.Expr]) -> list[sympy.Expr]:
         layer, width = self.layer, self.layer.config.out
@@ -114,14 +113,12 @@ class _LayerFormula:
         if self.splines is not None and self.splines[target, source].any():
             edge = Edge(self.number, target, source)
             raise FormulaError(f"expected symbolic edges only, got a spline on {edge}; snap it or prune it first")
-        function = self.functions.get((target, source))
-        if function is None or self.layer.symbols is None:
+        symbols, name = self.layer.symbols, self.layer.config.symbols[target][source] if self.layer.symbols else ""
+        mask = float(symbols.mask[target, source]) if symbols is not None and name else 0.0
+        if symbols is None or not mask:
             return sympy.Integer(0)
-        mask = float(self.layer.symbols.mask[target, source])
-        a, b, c, d = self.layer.symbols.affine[target, source].tolist()
-        if mask == 0:
-            return sympy.Integer(0)
-        value = self.apply(function, self.linear(x, a, b))
+        a, b, c, d = symbols.affine[target, source].tolist()
+        value = self.apply(library_function(name), self.linear(x, a, b))
         return self.linear(value, mask * c, mask * d)
 
     def apply(self, function: Function, x: sympy.Expr) -> sympy.Expr:
@@ -168,13 +165,3 @@ def _is_square(part: sympy.Expr) -> bool:
 
 def _n_terms(part: sympy.Expr) -> int:
     return len(sympy.Add.make_args(part))
-
-
-def _functions(layer: KANLayer) -> dict[tuple[int, int], Function]:
-    if layer.symbols is None:
-        return {}
-    return {
-        place: group.function
-        for group in layer.symbols.groups
-        for place in zip(group.targets, group.sources, strict=True)
-    }

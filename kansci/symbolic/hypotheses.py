@@ -24,12 +24,8 @@ from scipy import stats
 from torch import Tensor, nn
 
 from kansci.errors import ConfigError
-from kansci.solvers.data import Dataset
-from kansci.solvers.problem import Problem
-from kansci.solvers.residual import Residual
-from kansci.solvers.system import Evaluation, System
+from kansci.solvers.statement import as_terms, evaluated, output_size
 from kansci.solvers.uncertainty import Samples, samples
-from kansci.solvers.unknowns import Unknowns
 
 RANK_TOLERANCE = 1e-8
 LEVEL = 0.05
@@ -99,7 +95,7 @@ def compare_models(
         True
     """
     terms = as_terms(problem, noise)
-    small, large = (samples(*stand(own, terms)) for own in (prior, model))
+    small, large = (samples(*evaluated(own, terms)) for own in (prior, model))
     if _agree(small.rows, large.rows):
         large = large._replace(jacobian=torch.cat([small.jacobian, large.jacobian], 1))
     (rest_0, rank_0), (rest_1, rank_1) = map(_unexplained, (small, large))
@@ -112,49 +108,13 @@ def compare_models(
     freedom = n - rank_1
     if freedom < 1:
         raise ConfigError(f"expected more samples than the {rank_1} unknowns that they determine, got {n}")
-    noise_floor = n * (ROUNDING * _size(prior, terms)) ** 2
+    noise_floor = n * (ROUNDING * output_size(prior, terms)) ** 2
     statistic = (gain / extra) / max(rest_1 / freedom, noise_floor, SMALLEST)
     return Comparison(float(stats.f.sf(statistic, extra, freedom)), statistic, extra, float(freedom), explained)
 
 
-def as_terms(problem: Any, noise: float | Tensor | None = None) -> list[Residual]:
-    """Data or residual terms as residual terms.
-
-    Raises:
-        ConfigError: noise of residual terms, which have their own.
-    """
-    if isinstance(problem, Residual):
-        problem = [problem]
-    if isinstance(problem, list | tuple) and all(isinstance(term, Residual) for term in problem):
-        if noise is not None:
-            raise ConfigError("expected noise= of each residual, got one for all of them")
-        return list(problem)
-    data = problem if isinstance(problem, Dataset) else Dataset(*problem)
-    weight = 1.0 if data.weight is None else data.weight
-    function = lambda jet, x, y: jet.value - y  # noqa: E731
-    return [Residual(function, data.x, targets=data.y, weight=weight, noise=noise, name="data")]
-
-
-def stand(model: nn.Module, terms: list[Residual]) -> tuple[System, Evaluation]:
-    """A model's residuals, and the system they belong to."""
-    problem = Problem.read(model, terms, {"": 0.0})  # a scalar, as there may be nothing to solve for
-    system = System(problem.terms, {"": Unknowns(model)})
-    return system, system.evaluate(system.read(problem.starts[:0]))
-
-
-def problem_loss(model: nn.Module, problem: Any) -> float:
-    """The loss of a model as it is."""
-    return stand(model, as_terms(problem))[1].loss
-
-
 def _agree(a: Float[Tensor, "n"], b: Float[Tensor, "n"]) -> bool:
     return bool((a - b).norm() <= 1e-6 * a.norm() + SMALLEST)
-
-
-@torch.no_grad()
-def _size(model: nn.Module, terms: list[Residual]) -> float:
-    """The largest value of a model at the points of a problem, in units of which rows are rounded."""
-    return float(max(model(points).abs().max() for term in terms for points in term.point_sets))
 
 
 def _unexplained(of: Samples) -> tuple[float, int]:

@@ -14,18 +14,17 @@ from torch import Tensor
 from kansci.config import Edge
 from kansci.nn.multkan import MultKAN
 from kansci.nn.symbols import SymbolicEdges
-from kansci.solvers.residual import Residual
 from kansci.solvers.solve import solve
+from kansci.solvers.statement import as_terms, output_size, problem_loss
 from kansci.solvers.unknowns import Unknowns
 from kansci.symbolic.constants import exact_number
 from kansci.symbolic.estimates import Constant, constant_estimates
-from kansci.symbolic.hypotheses import as_terms, problem_loss
 
 WITHIN = 2.0  # standard errors
 EXACT = 1e-9  # relative error of constants that are fitted to data without noise
 MAX_DENOMINATOR, MOST_COMPLEX = 12, 100
 LEVEL = 0.05
-ROUNDING = 1e-26  # of squares
+ROUNDING = 1e-13
 BASES = {1.0: 1, math.pi: 2, 1 / math.pi: 4, math.sqrt(2): 4, math.sqrt(3): 4, math.e: 4}  # with their complexity
 
 
@@ -57,7 +56,7 @@ def round_constants(model: MultKAN, problem: Any, *, noise: float | Tensor | Non
     """
     terms = as_terms(problem, noise)
     solution = solve(model, terms, steps=steps, progress=False)
-    limit = solution.loss + ROUNDING * _scale(model, terms)
+    limit = solution.loss + (ROUNDING * output_size(model, terms)) ** 2
     samples = sum(term.size for term in terms)
 
     def fitted(changed: MultKAN, taken: int) -> MultKAN | None:
@@ -94,7 +93,7 @@ def _simplest(constant: Constant) -> float | None:
     value, error = constant.estimate
     if not math.isfinite(error):  # others can make up for any change
         return math.copysign(1.0, value) if constant.letter in "ac" else 0.0
-    reach = WITHIN * error + EXACT * abs(value) + ROUNDING**0.5
+    reach = WITHIN * error + EXACT * abs(value) + ROUNDING
     if abs(value) <= reach:
         return 0.0
     found = min(_simple_numbers(abs(value), reach), default=None)
@@ -135,10 +134,3 @@ def _with_constants(model: MultKAN, values: Sequence[tuple[Constant, float]]) ->
         symbols.affine[place] = value
         symbols.fixed[place] = 1
     return changed
-
-
-@torch.no_grad()
-def _scale(model: MultKAN, terms: list[Residual]) -> float:
-    """The mean square of the outputs."""
-    points = torch.cat([points for term in terms for points in term.point_sets])
-    return float(model(points.to(model.dtype)).square().mean())

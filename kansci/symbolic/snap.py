@@ -15,19 +15,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from kansci.config import Edge
 from kansci.errors import ConfigError
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.residual import Residual
 from kansci.solvers.solve import solve
+from kansci.solvers.statement import all_points, as_terms, problem_loss
 from kansci.solvers.unknowns import Unknowns
-from kansci.surgery.hold import hold_constants, like
+from kansci.surgery.hold import hold_constants, with_held_as
 from kansci.surgery.selection import select_edges, symbolic_edges
 from kansci.surgery.symbolize import drop_splines, set_symbol, split_edge
-from kansci.symbolic.hypotheses import as_terms, problem_loss
 from kansci.symbolic.suggest import RESOLUTION, Suggestion, suggest
 
 TRIED = 6
@@ -114,6 +111,7 @@ def snap(
         ConfigError: there is no such edge, or one that is constant.
 
     Example:
+        >>> import torch
         >>> from kansci import fit
         >>> x = torch.linspace(-1, 1, 100, dtype=torch.float64)[:, None]
         >>> data = (x, (2 * x).exp())
@@ -158,12 +156,12 @@ def _snap_edge(
     before = problem_loss(model, terms)
     floor = ROUNDING * problem_loss(drop_splines(model, [edge]), terms)
     found = []
-    for suggestion in suggest(model, _points(terms), edge, functions=functions, resolution=resolution)[:TRIED]:
+    for suggestion in suggest(model, all_points(terms), edge, functions=functions, resolution=resolution)[:TRIED]:
         start = set_symbol(model, edge, suggestion.function, suggestion.constants)
         for trial in (hold_constants(start, free=[edge]), start):
             fitted = solve(trial, terms, steps=steps, progress=False)
             score = schwarz(max(fitted.loss, floor), trial, terms, suggestion.complexity)
-            found.append((Trial(suggestion, fitted.loss, score), like(fitted.model, start)))
+            found.append((Trial(suggestion, fitted.loss, score), with_held_as(fitted.model, start)))
     if not found:
         raise ConfigError(f"expected a function that fits {edge}, got none of {functions or 'the library'}")
     found.sort(key=lambda pair: pair[0].score)
@@ -175,7 +173,3 @@ def schwarz(loss: float, model: MultKAN, terms: Sequence[Residual], complexity: 
     """n log(loss) + log(n) (unknowns + complexity)."""
     n = sum(term.size for term in terms)
     return n * math.log(max(loss, SMALLEST)) + math.log(n) * (len(Unknowns(model)) + complexity)
-
-
-def _points(terms: list[Residual]) -> Tensor:
-    return torch.cat([points for term in terms for points in term.point_sets])

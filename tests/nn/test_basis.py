@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
@@ -30,6 +30,7 @@ from kansci.solvers.system import gradients
 from kansci.splines import extend_grid
 from tests.helpers import WAYS, assert_same, taking
 from tests.strategies import edges_and_points, jet_of, seeds
+from tests.thorough import examples
 
 every_level = pytest.mark.parametrize("needs", LEVELS)
 every_way = pytest.mark.parametrize("way", WAYS)
@@ -80,13 +81,13 @@ def compare(edges: SplineEdges, sources: Jet, given_seeds: Tensor) -> None:
     assert_same(columns_of(compiled, edges, given_seeds), columns_of(plain, edges, given_seeds))
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(cases())
 def test_kernels_and_tensor_operations_agree(case):
     compare(*case)
 
 
-@settings(max_examples=10)
+@examples(10)
 @given(cases())
 def test_they_agree_in_single_precision(case):
     edges, sources, given_seeds = case
@@ -138,7 +139,7 @@ def _slope(values: Tensor, inputs: Tensor) -> Tensor:
     return torch.autograd.grad(values.sum(), inputs, create_graph=True, materialize_grads=True)[0]
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(cases(), ways)
 def test_jets_and_adjoints_are_those_of_autograd_through_the_values(case, way):
     edges, sources, given_seeds = case

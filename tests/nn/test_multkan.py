@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -29,6 +29,7 @@ from kansci.solvers.system import gradients
 from tests.helpers import assert_same, assert_same_function, assert_same_jet
 from tests.reference import Network
 from tests.strategies import models, points, seeds
+from tests.thorough import examples
 
 smooth = st.integers(3, 9)
 quiet_vmap = pytest.mark.filterwarnings("ignore:torch.searchsorted")  # vmap's choice of memory layout
@@ -76,14 +77,14 @@ def test_single_precision_values_agree_with_forty_digits(model, seed):
     assert_same(model(x), Network(model).table(x), scale=typical(model, "value")[0])
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(models(smooth), st.sampled_from(LEVELS), seeds)
 def test_jets_agree_with_forty_digits(model, needs, seed):
     x = points(model, 2, seed)
     assert_same_jet(model.jet(x, needs), exact_jet(model, x, needs), scales=typical(model, needs))
 
 
-@settings(max_examples=6)
+@examples(6)
 @given(models(smooth, dtype=torch.float32), seeds)
 def test_single_precision_jets_agree_with_forty_digits(model, seed):
     x = points(model, 2, seed)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.func import functional_call, jacrev
@@ -23,6 +23,7 @@ from kansci.symbolic.kanpiler import auxiliary_features
 from tests.helpers import WAYS, assert_same, taking
 from tests.solvers.systems import dense, jacobian_of, make, mixture, start
 from tests.strategies import lans, models, points, seeds
+from tests.thorough import examples
 
 quiet_vmap = pytest.mark.filterwarnings("ignore:torch.searchsorted")  # vmap's choice of memory layout
 smooth = st.integers(3, 9)
@@ -76,7 +77,7 @@ def check_products(block: Block) -> None:
 
 
 @quiet_vmap
-@settings(max_examples=12)
+@examples(14)
 @given(models(smooth), st.sampled_from(LEVELS), st.sampled_from(WAYS), seeds)
 def test_any_model_and_level(model, needs, way, seed):
     weight = torch.rand(4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -85,7 +86,7 @@ def test_any_model_and_level(model, needs, way, seed):
 
 
 @quiet_vmap
-@settings(max_examples=8)
+@examples(8)
 @given(models(smooth), st.sampled_from(LEVELS), st.data())
 def test_any_trained_parameters(model, needs, data):
     """Also those that are not trained by default, and that have no closed form."""
@@ -117,14 +118,14 @@ def test_parameters_without_closed_form_have_columns(name):
 
 
 @quiet_vmap
-@settings(max_examples=12)
+@examples(12)
 @given(models(st.integers(1, 2)), st.sampled_from(LEVELS[:2]))
 def test_low_degrees(model, needs):
     check(make([Residual(mixture, points(model, 4), needs=needs)], model))
 
 
 @quiet_vmap
-@settings(max_examples=10)
+@examples(10)
 @given(models(smooth, dtype=torch.float32))
 def test_single_precision_models_are_differentiated_in_double(model):
     check(make([Residual(mixture, points(model, 4).double(), needs="laplacian")], model))
@@ -138,14 +139,14 @@ def test_models_with_features(needs):
 
 
 @quiet_vmap
-@settings(max_examples=12)
+@examples(12)
 @given(lans(smooth), st.sampled_from(LEVELS), seeds)
 def test_any_lan_and_level(model, needs, seed):
     check(make([Residual(mixture, points(model, 4, seed), needs=needs)], model))
 
 
 @quiet_vmap
-@settings(max_examples=6)
+@examples(6)
 @given(lans(smooth), st.sampled_from(LEVELS), st.data())
 def test_any_trained_parameters_of_a_lan(model, needs, data):
     """Also those that are not trained by default, and that have no closed form."""

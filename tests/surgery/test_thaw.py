@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kansci.config import Edge
@@ -14,13 +14,14 @@ from kansci.symbolic.kanpiler import auxiliary_features, kanpile
 from kansci.tracing import trace
 from tests.helpers import assert_kept, assert_same, trained_columns, unchanged
 from tests.strategies import models, points, seeds
+from tests.thorough import examples
 
 
 def interval(low, high, n=200):
     return torch.linspace(low, high, n, dtype=torch.float64)[:, None]
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(models(st.integers(3, 7), periodic=False), seeds)
 def test_thawed_networks_are_the_same_function_on_the_data(model, seed):
     x = points(model, 60, seed, stretch=0.9)

@@ -77,6 +77,15 @@ def test_formulas_that_hold_stay():
     assert str(formula(found.model, ["x", "y"])[0]) == "x*sin(y)"
 
 
+def test_formulas_with_held_constants_are_corrected():
+    """Their edges may be other curves all the same."""
+    data = plane(lambda x, y: x + y.sin() + 0.2 * x**2)
+    found = correct(hold_constants(kanpile("x + sin(y)", ["x", "y"])), data, functions=FEW)
+    assert [step.function for step in found.steps] == ["x**2"]
+    assert found.model.layers[-1].symbols is not None
+    assert found.model.layers[-1].symbols.fixed.any()
+
+
 def test_evidence_points_at_the_edge():
     data = plane(lambda x, y: x.sin() + y.exp() + 0.3 * y**2, 0.01)
     best, *others = edge_evidence(kanpile("sin(x) + exp(y)", ["x", "y"]), data)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from scipy import stats
 
-from kansci import MultKAN, Residual, fit, hold_constants, kanpile, perturb
+from kansci import Residual, fit, hold_constants, kanpile, perturb
 from kansci.errors import ConfigError
-from kansci.symbolic.hypotheses import compare_models, problem_loss
+from kansci.symbolic.hypotheses import compare_models
 
 
 def noisy(f, noise, seed=0, n=150, d=1):
@@ -96,9 +96,3 @@ def test_bad_questions_are_refused():
         compare_models(prior, perturb(prior, grid=20), (x, y))
     with pytest.raises(ConfigError, match="noise= of each residual"):
         compare_models(prior, perturb(prior), Residual(lambda jet, x: jet.value, x), noise=0.1)
-
-
-def test_loss_of_a_model_as_it_is():
-    x = torch.zeros(4, 1, dtype=torch.float64)
-    assert problem_loss(MultKAN([1, 1], base="zero"), (x, 3 + MultKAN([1, 1], base="zero")(x).detach())) == 9
-    assert problem_loss(kanpile("x + 2", ["x"]), (x, x)) == 4

@@ -9,8 +9,8 @@ import torch
 from kansci import Edge, MultKAN, Residual, fit, formula, kanpile, perturb, snap, solve, suggest
 from kansci.errors import ConfigError
 from kansci.functions import LIBRARY, library_function
+from kansci.solvers.statement import problem_loss
 from kansci.symbolic.evaluate import torch_function
-from kansci.symbolic.hypotheses import problem_loss
 from kansci.symbolic.parse import parse_formula
 from tests.helpers import assert_same
 
