@@ -1,7 +1,7 @@
 r"""The best constants of c f(a x + b) + d for a curve, of many functions f side by side.
 
-c and d are linear and are projected out. So only a and b are searched for: on a grid of scales and centers first, whose
-values on fixed abscissae are kept, then by Gauss-Newton of the projected residuals, all starts of all functions at once.
+c and d are linear and are projected out. So only a and b are searched for, on a grid of scales and centers first, whose
+values on fixed abscissae are kept, then by Gauss-Newton of the projected residuals, all starts at once.
 
 References:
     Golub, Pereyra, SIAM Journal on Numerical Analysis 10 (1973) 413 (variable projection).
@@ -34,6 +34,7 @@ TABLE = 100_000  # points between which values of functions that oscillate are i
 EXTREMES = 8  # between 0 and HIGHEST, from which on a function oscillates
 DAMPING, LARGEST_DAMPING = 1e-3, 1e12
 SMALLEST = 1e-31  # relative square error with which nothing is left
+CONSTANT = 1e-12
 TINY = torch.finfo(torch.float64).tiny
 
 
@@ -53,6 +54,11 @@ class Curve(NamedTuple):
     def half(self) -> float:
         """Half of the length of the abscissae."""
         return float(self.x.max() - self.x.min()) / 2
+
+    @property
+    def varies(self) -> bool:
+        """Whether it is more than a constant and rounding."""
+        return bool(self.values.std() > CONSTANT * (1 + self.values.abs().max()))
 
     def at_abscissae(self) -> "Curve":
         """The same at evenly spaced abscissae, linear between its points."""
@@ -265,7 +271,9 @@ class _Starts:
             better, flat = new.cost < at.cost, new.cost > (1 - FLAT) * at.cost
             inner[active] = torch.where(better[:, None], moved, inner[active])
             damping[active] *= torch.where(better, 0.2, 6.0)
-            at = _Values(*(torch.where(better.view(-1, *[1] * (a.ndim - 1)), b, a) for a, b in zip(at, new, strict=True)))
+            at = _Values(
+                *(torch.where(better.view(-1, *[1] * (a.ndim - 1)), b, a) for a, b in zip(at, new, strict=True))
+            )
             going = (damping[active] < LARGEST_DAMPING) & (at.cost > SMALLEST) & ~(better & flat)
             active, at = active[going], _Values(*(own[going] for own in at))
             if not len(active):

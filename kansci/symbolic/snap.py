@@ -1,9 +1,9 @@
 """Spline edges that become formulas: each is chosen by the error of the whole problem.
 
 A function that fits an edge well need not suit the problem, and one that fits it badly may do so once all other
-constants have followed. So each of the most promising functions is put in its place and all is fitted anew, once with
-the constants of other edges as they were and once with all constants free. What counts is the loss then, in the light
-of the complexity and of the number of constants.
+constants have followed. So each of the most promising functions is put in its place and all is fitted anew. What counts
+is the loss then, in the light of the complexity and of the number of constants. The best few networks go on to the next
+edge (a beam), as what was best for one edge need not be so for all.
 
 References:
     Schwarz, Estimating the dimension of a model, Annals of Statistics 6 (1978) 461.
@@ -12,24 +12,29 @@ References:
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kansci.config import Edge
 from kansci.errors import ConfigError
+from kansci.functions import library_function
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.residual import Residual
 from kansci.solvers.solve import solve
 from kansci.solvers.statement import all_points, as_terms, problem_loss
 from kansci.solvers.unknowns import Unknowns
+from kansci.surgery.fold import fold_affine
 from kansci.surgery.hold import hold_constants, with_held_as
 from kansci.surgery.selection import select_edges, symbolic_edges
 from kansci.surgery.symbolize import drop_splines, set_symbol, split_edge
-from kansci.symbolic.suggest import RESOLUTION, Suggestion, suggest
+from kansci.symbolic.suggest import RESOLUTION, Suggestion, edge_curve, suggest
 
-TRIED = 6
+TRIED = 6  # functions of each edge
+FIRST_STEPS = 12  # of the first fit of each
 SMALLEST = 1e-300
 ROUNDING = 1e-20  # loss relative to that without the edge, below which formulas are equally good
+FLOOR = 100.0  # loss relative to that with splines, up to which simpler functions go on
+SAME = 1e-4  # relative difference of losses of which one formula is another way to write the other
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Snap:
 
     Attributes:
         edge: where it is in the new model.
-        function: its name.
+        function: its name, "zero" where the edge is not needed.
         trials: what was tried, best first.
         spline_loss: of the problem before.
         loss: of the problem after.
@@ -71,16 +76,43 @@ class Snap:
 
 
 @dataclass(frozen=True)
+class Found:
+    """A network of a front: none that is as simple has a smaller loss.
+
+    Attributes:
+        complexity: sum of those of the functions of its edges.
+        loss: of the problem.
+        model: the network.
+    """
+
+    complexity: int
+    loss: float
+    model: MultKAN = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Snapping:
     """What `snap` returns.
 
     Attributes:
         model: the new model.
         steps: one for each edge, in the order of snapping.
+        front: of all networks that came to the end, those than which none is simpler and better, the simplest first.
     """
 
     model: MultKAN
     steps: tuple[Snap, ...]
+    front: tuple[Found, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class _State:
+    """A network some of whose edges are snapped."""
+
+    model: MultKAN
+    loss: float
+    score: float
+    steps: tuple[Snap, ...] = ()
 
 
 def snap(
@@ -91,10 +123,12 @@ def snap(
     functions: Sequence[str] | None = None,
     resolution: float = RESOLUTION,
     steps: int = 50,
+    beam: int = 4,
 ) -> Snapping:
     """Replace spline edges by functions of LIBRARY, each time fitting all that remains.
 
-    The spline part of an edge that is symbolic too becomes an edge of its own, see `split_edge`.
+    The spline part of an edge that is symbolic too becomes an edge of its own, see `split_edge`. Edges that the problem
+    does not need become zero. Affine maps of nodes become part of the edges, see `fold_affine`.
 
     Args:
         model: the network, fitted to the problem.
@@ -103,12 +137,13 @@ def snap(
         functions: names to choose from; by default all of LIBRARY.
         resolution: relative error to which edges are known, see `suggest`.
         steps: of each fit.
+        beam: networks that go on from each edge to the next.
 
     Returns:
         The new model and what was tried on the way.
 
     Raises:
-        ConfigError: there is no such edge, or one that is constant.
+        ConfigError: there is no such edge, or nothing to choose from.
 
     Example:
         >>> import torch
@@ -122,17 +157,13 @@ def snap(
     terms = as_terms(problem)
     left = list(spline_edges(model) if edges is None else edges)
     select_edges(model, left)
-    done: list[Snap] = []
-    while left:
-        edge = left.pop(0)
-        if symbolic_edges(model.layers[edge.layer])[edge.target, edge.source]:
-            first = edge.layer
-            model, edge = split_edge(model, edge)
-            left = [own._replace(layer=own.layer + (own.layer >= first)) for own in left]
-            done = [_moved(own, first) for own in done]
-        model, step = _snap_edge(model, terms, edge, functions, resolution, steps)
-        done.append(step)
-    return Snapping(model, tuple(done))
+    knows = any(bool(symbolic_edges(layer).any()) for layer in model.layers)
+    model, left = _split(model, left)
+    search = _Search(terms, functions, resolution, steps, knows, FLOOR * problem_loss(model, terms))
+    states = [search.start(model)]
+    for edge in left:
+        states = search.advance(states, edge, beam)
+    return Snapping(fold_affine(states[0].model), states[0].steps, _front(states))
 
 
 def spline_edges(model: MultKAN) -> list[Edge]:
@@ -145,28 +176,120 @@ def spline_edges(model: MultKAN) -> list[Edge]:
     ]
 
 
-def _moved(step: Snap, first: int) -> Snap:
-    """The same after a further column."""
-    return replace(step, edge=step.edge._replace(layer=step.edge.layer + (step.edge.layer >= first)))
+def _split(model: MultKAN, edges: list[Edge]) -> tuple[MultKAN, list[Edge]]:
+    """Edges that have both parts are two, and so have other places."""
+    found: list[Edge] = []
+    while edges:
+        edge = edges.pop(0)
+        if symbolic_edges(model.layers[edge.layer])[edge.target, edge.source]:
+            first = edge.layer
+            model, edge = split_edge(model, edge)
+            edges, found = ([_moved(own, first) for own in part] for part in (edges, found))
+        found.append(edge)
+    return model, found
 
 
-def _snap_edge(
-    model: MultKAN, terms: list[Residual], edge: Edge, functions: Sequence[str] | None, resolution: float, steps: int
-) -> tuple[MultKAN, Snap]:
-    before = problem_loss(model, terms)
-    floor = ROUNDING * problem_loss(drop_splines(model, [edge]), terms)
-    found = []
-    for suggestion in suggest(model, all_points(terms), edge, functions=functions, resolution=resolution)[:TRIED]:
-        start = set_symbol(model, edge, suggestion.function, suggestion.constants)
-        for trial in (hold_constants(start, free=[edge]), start):
-            fitted = solve(trial, terms, steps=steps, progress=False)
-            score = schwarz(max(fitted.loss, floor), trial, terms, suggestion.complexity)
-            found.append((Trial(suggestion, fitted.loss, score), with_held_as(fitted.model, start)))
-    if not found:
-        raise ConfigError(f"expected a function that fits {edge}, got none of {functions or 'the library'}")
-    found.sort(key=lambda pair: pair[0].score)
-    trials, (best, snapped) = tuple(trial for trial, _ in found), found[0]
-    return snapped, Snap(edge, best.suggestion.function, trials, before, best.loss)
+def _moved(edge: Edge, first: int) -> Edge:
+    """The place after a further column."""
+    return edge._replace(layer=edge.layer + (edge.layer >= first))
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What all trials have in common.
+
+    Attributes:
+        knows: whether the model came with formulas, whose constants may be held.
+        floor: the loss up to which a simpler function may be better, as splines have their errors, too.
+    """
+
+    terms: list[Residual]
+    functions: Sequence[str] | None
+    resolution: float
+    steps: int
+    knows: bool
+    floor: float
+
+    def start(self, model: MultKAN) -> _State:
+        """The network as it comes."""
+        loss = problem_loss(model, self.terms)
+        return _State(model, loss, self.score(loss, model, 0.0))
+
+    def score(self, loss: float, model: MultKAN, floor: float) -> float:
+        """After Schwarz, where all losses below the floor are equal."""
+        return schwarz(max(loss, floor), model, self.terms, complexity(model))
+
+    def advance(self, states: list[_State], edge: Edge, beam: int) -> list[_State]:
+        """The best networks with one more edge snapped, and simple ones that are no worse than splines."""
+        rounding = ROUNDING * problem_loss(drop_splines(states[0].model, [edge]), self.terms)
+        found = [own for state in states for own in self.children(state, edge, rounding)]
+        best = self.ranked(found, rounding)[: beam // 2]
+        simple = [own for own in self.ranked(found, max(self.floor, rounding)) if own not in best]
+        chosen = [self.refined(state, rounding) for state in [*best, *simple][:beam]]
+        return self.ranked(chosen, rounding)
+
+    def ranked(self, states: Sequence[_State], floor: float) -> list[_State]:
+        """The best first, without those that are others written in another way, as their losses say."""
+        kept: list[_State] = []
+        for state in sorted(states, key=lambda own: self.score(own.loss, own.model, floor)):
+            if all(abs(state.loss - other.loss) > SAME * max(state.loss, floor) for other in kept):
+                kept.append(state)
+        return kept
+
+    def children(self, state: _State, edge: Edge, floor: float) -> list[_State]:
+        """A network with an edge snapped in all ways that are worth trying."""
+        found = []
+        for suggestion in self.choices(state.model, edge):
+            start = set_symbol(state.model, edge, suggestion.function, suggestion.constants)
+            for trial in (hold_constants(start, free=[edge]), start) if self.knows else (start,):
+                fitted = solve(trial, self.terms, steps=FIRST_STEPS, progress=False)
+                own = Trial(suggestion, fitted.loss, self.score(fitted.loss, trial, floor))
+                found.append((own, with_held_as(fitted.model, start)))
+        if not found:
+            raise ConfigError(f"expected a function that fits {edge}, got none of {self.functions or 'the library'}")
+        trials = tuple(sorted((own for own, _ in found), key=lambda own: own.score))
+        return [
+            _State(
+                model,
+                own.loss,
+                own.score,
+                (*state.steps, Snap(edge, own.suggestion.function, trials, state.loss, own.loss)),
+            )
+            for own, model in found
+        ]
+
+    def choices(self, model: MultKAN, edge: Edge) -> list[Suggestion]:
+        """The functions that fit an edge best, and none at all."""
+        points = all_points(self.terms)
+        curve = edge_curve(model, points, edge)
+        none = Suggestion("zero", (1.0, 0.0, 1.0, float(curve.values.mean())), 1.0, 0, 0.0)
+        if not curve.varies:
+            return [none]
+        found = suggest(model, points, edge, functions=self.functions, resolution=self.resolution)[:TRIED]
+        return [*found, none]
+
+    def refined(self, state: _State, floor: float) -> _State:
+        """Fitted to the end."""
+        fitted = solve(state.model, self.terms, steps=self.steps, progress=False)
+        steps = (*state.steps[:-1], replace(state.steps[-1], loss=fitted.loss))
+        return _State(fitted.model, fitted.loss, self.score(fitted.loss, fitted.model, floor), steps)
+
+
+def _front(states: Sequence[_State]) -> tuple[Found, ...]:
+    found: list[Found] = []
+    for state in sorted(states, key=lambda own: (complexity(own.model), own.loss)):
+        if not found or state.loss < found[-1].loss:
+            found.append(Found(complexity(state.model), state.loss, fold_affine(state.model)))
+    return tuple(found)
+
+
+def complexity(model: MultKAN) -> int:
+    """The sum of the complexities of the functions of symbolic edges."""
+    return sum(
+        library_function(layer.config.symbols[target][source]).complexity
+        for layer in model.layers
+        for target, source in symbolic_edges(layer).nonzero().tolist()
+    )
 
 
 def schwarz(loss: float, model: MultKAN, terms: Sequence[Residual], complexity: int = 0) -> float:

@@ -84,8 +84,8 @@ def suggest(
         'sin'
     """
     select_edges(model, [edge])
-    curve = _curve(model, x, edge)
-    if not curve.values.std() > 1e-12 * (1 + curve.values.abs().max()):
+    curve = edge_curve(model, x, edge)
+    if not curve.varies:
         raise ConfigError(f"expected an edge that varies over x, got {edge}, which is constant there; prune it")
     rows = list(LIBRARY.values() if functions is None else map(library_function, functions))
     fits = best_fits([row for row in rows if row.name != "zero"], curve)
@@ -101,7 +101,8 @@ def _suggestion(fit: Fit, resolution: float) -> Suggestion:
 
 
 @torch.no_grad()
-def _curve(model: MultKAN, x: Tensor, edge: Edge) -> Curve:
+def edge_curve(model: MultKAN, x: Tensor, edge: Edge) -> Curve:
+    """What an edge does over x: of one that is symbolic and spline, the spline part."""
     seen, layer = trace(model, x), model.layers[edge.layer]
     source = seen.nodes[edge.layer][:, edge.source].double()
     chosen = source.argsort()[torch.linspace(0, len(source) - 1, min(len(source), POINTS)).long()]
