@@ -23,6 +23,7 @@ POINTS = 120  # abscissae of the search
 STARTS = 3  # of each function
 STEPS, FIRST_STEPS = 60, 12
 HOPEFUL = 12  # functions that are polished to the end
+RARE, ENOUGH = 5, 1e-4  # functions of this complexity are tried where others have larger errors than this
 FLAT = 1e-8  # relative decrease of the error after which starts are where they want to be
 HIGHEST, PHASES = 64.0, 8
 FREQUENCIES = torch.arange(0.4, HIGHEST, 0.4, dtype=torch.float64)
@@ -91,14 +92,26 @@ class Fit(NamedTuple):
     size: float
 
 
-def best_fits(functions: Sequence[Function], curve: Curve) -> list[Fit]:
-    """The best constants of each function, of those that fit at all."""
-    coarse = curve.at_abscissae()
-    starts = _Starts.search(list(functions), coarse)
-    if not len(starts.owner):
+def best_fits(functions: Sequence[Function], curve: Curve, *, polish: bool = True) -> list[Fit]:
+    """The best constants of each function that fits at all, roughly without polish.
+
+    Rare functions are left out where others fit well.
+    """
+    common = [row for row in functions if row.complexity < RARE]
+    found = _fits(common, curve, polish)
+    if all(own.error > ENOUGH for own in found):
+        found += _fits([row for row in functions if row.complexity >= RARE], curve, polish)
+    return found
+
+
+def _fits(functions: list[Function], curve: Curve, polish: bool) -> list[Fit]:
+    starts = _Starts.search(functions, curve.at_abscissae())
+    if starts is None:
         return []
     starts = starts.polished(FIRST_STEPS)
     best = starts.best()
+    if not polish:
+        return [own for own in (starts.fit(int(number)) for number in best) if own.error < 1]
     hopeful = torch.isin(starts.owner, starts.owner[best[:HOPEFUL]]).nonzero()[:, 0]
     found = []
     for own in (starts.select(hopeful).on(curve).polished(STEPS), starts.select(best[HOPEFUL:]).on(curve)):
@@ -208,8 +221,8 @@ class _Starts:
         self.cost = self.values(owner, inner).cost
 
     @classmethod
-    def search(cls, functions: list[Function], curve: Curve) -> "_Starts":
-        """The most promising places of the grids, for a curve at ABSCISSAE."""
+    def search(cls, functions: list[Function], curve: Curve) -> "_Starts | None":
+        """The most promising places of the grids, if any, for a curve at evenly spaced abscissae."""
         owner, inner = [], []
         for number, row in enumerate(functions):
             grid = _grid(row)
@@ -219,7 +232,7 @@ class _Starts:
             a = grid.scales[chosen] * (1.0 if "a" in row.free else curve.half)
             owner.append(torch.full_like(chosen, number))
             inner.append(torch.stack([a, -a * grid.centers[chosen]], 1))
-        return cls(functions, curve, torch.cat(owner), torch.cat(inner))
+        return cls(functions, curve, torch.cat(owner), torch.cat(inner)) if sum(map(len, owner)) else None
 
     def select(self, numbers: Int[Tensor, "m"]) -> "_Starts":
         """Some of them."""

@@ -27,10 +27,11 @@ from kansci.surgery.fold import fold_affine
 from kansci.surgery.hold import hold_constants, with_held_as
 from kansci.surgery.selection import select_edges, symbolic_edges
 from kansci.surgery.symbolize import drop_splines, set_symbol, split_edge
-from kansci.symbolic.suggest import RESOLUTION, Suggestion, edge_curve, suggest
+from kansci.symbolic.suggest import RESOLUTION, Suggestion, edge_curve, suggestions
 
-TRIED = 6  # functions of each edge
-FIRST_STEPS = 12  # of the first fit of each
+TRIED = 6  # functions that fit an edge best
+SIMPLE = 2  # complexity of functions that are tried on each edge, however they fit
+FIRST_STEPS = 8  # of the first fit of each
 SMALLEST = 1e-300
 ROUNDING = 1e-20  # loss relative to that without the edge, below which formulas are equally good
 FLOOR = 100.0  # loss relative to that with splines, up to which simpler functions go on
@@ -220,13 +221,46 @@ class _Search:
         return schwarz(max(loss, floor), model, self.terms, complexity(model))
 
     def advance(self, states: list[_State], edge: Edge, beam: int) -> list[_State]:
-        """The best networks with one more edge snapped, and simple ones that are no worse than splines."""
+        """The networks with one more edge snapped that are best, and those that promise most."""
         rounding = ROUNDING * problem_loss(drop_splines(states[0].model, [edge]), self.terms)
         found = [own for state in states for own in self.children(state, edge, rounding)]
         best = self.ranked(found, rounding)[: beam // 2]
-        simple = [own for own in self.ranked(found, max(self.floor, rounding)) if own not in best]
+        simple = [own for own in self.promising(found, edge, rounding) if own not in best]
         chosen = [self.refined(state, rounding) for state in [*best, *simple][:beam]]
         return self.ranked(chosen, rounding)
+
+    def promising(self, states: Sequence[_State], edge: Edge, rounding: float) -> list[_State]:
+        """Those that are no worse than splines: the simplest first, and those that leave simple curves.
+
+        Functions of functions can be written in many ways, each with its own curves on the edges before. So a function
+        is as good as the curves that it leaves there.
+        """
+        floor = max(self.floor, rounding)
+        good = [own for own in states if own.loss <= floor] if max(own.loss for own in states) > rounding else []
+        keys = {id(own): self.score(own.loss, own.model, floor) + self.price(own.model, edge) for own in good}
+        return sorted(good, key=lambda own: keys[id(own)])
+
+    def price(self, model: MultKAN, edge: Edge) -> float:
+        """What it will take to say the curve before an edge that varies most, in units of the score."""
+        if not edge.layer:
+            return 0.0
+        layer, points = model.layers[edge.layer - 1], all_points(self.terms)
+        if layer.splines is None:
+            return 0.0
+        targets = layer.config.out.subnodes(edge.source)
+        before = [
+            Edge(edge.layer - 1, target, int(source))
+            for target in targets
+            for source in layer.splines.mask[target].nonzero()[:, 0]
+        ]
+        curves = [own for own in (edge_curve(model, points, own) for own in before) if own.varies]
+        if not curves:
+            return 0.0
+        curve = max(curves, key=lambda own: float(own.values.std()))
+        return (
+            math.log(sum(term.size for term in self.terms))
+            * suggestions(curve, functions=self.functions, resolution=self.resolution, polish=False)[0].score
+        )
 
     def ranked(self, states: Sequence[_State], floor: float) -> list[_State]:
         """The best first, without those that are others written in another way, as their losses say."""
@@ -245,6 +279,8 @@ class _Search:
                 fitted = solve(trial, self.terms, steps=FIRST_STEPS, progress=False)
                 own = Trial(suggestion, fitted.loss, self.score(fitted.loss, trial, floor))
                 found.append((own, with_held_as(fitted.model, start)))
+            if found[-1][0].loss <= floor:  # those that follow are less simple or fit less well
+                break
         if not found:
             raise ConfigError(f"expected a function that fits {edge}, got none of {self.functions or 'the library'}")
         trials = tuple(sorted((own for own, _ in found), key=lambda own: own.score))
@@ -265,8 +301,9 @@ class _Search:
         none = Suggestion("zero", (1.0, 0.0, 1.0, float(curve.values.mean())), 1.0, 0, 0.0)
         if not curve.varies:
             return [none]
-        found = suggest(model, points, edge, functions=self.functions, resolution=self.resolution)[:TRIED]
-        return [*found, none]
+        found = suggestions(curve, functions=self.functions, resolution=self.resolution)
+        simple = [own for own in found[TRIED:] if own.complexity <= SIMPLE]
+        return [*found[:TRIED], *simple, none]
 
     def refined(self, state: _State, floor: float) -> _State:
         """Fitted to the end."""

@@ -87,8 +87,15 @@ def suggest(
     curve = edge_curve(model, x, edge)
     if not curve.varies:
         raise ConfigError(f"expected an edge that varies over x, got {edge}, which is constant there; prune it")
+    return suggestions(curve, functions=functions, resolution=resolution)
+
+
+def suggestions(
+    curve: Curve, *, functions: Sequence[str] | None = None, resolution: float = RESOLUTION, polish: bool = True
+) -> list[Suggestion]:
+    """Functions that a curve may be, best first; without polish, roughly."""
     rows = list(LIBRARY.values() if functions is None else map(library_function, functions))
-    fits = best_fits([row for row in rows if row.name != "zero"], curve)
+    fits = best_fits([row for row in rows if row.name != "zero"], curve, polish=polish)
     order = {row.name: number for number, row in enumerate(rows)}
     found = [_suggestion(fit, resolution) for fit in fits]
     return sorted(found, key=lambda own: (own.score, max(own.error, resolution), order[own.function]))
