@@ -2,6 +2,9 @@ from . import errors as errors
 from . import functions as functions
 from . import physics as physics
 from . import plot as plot
+from .analysis.attribution import Attribution as Attribution
+from .analysis.attribution import attribution_scores as attribution_scores
+from .analysis.attribution import feature_interactions as feature_interactions
 from .checkpoint import load as load
 from .checkpoint import save as save
 from .config import Edge as Edge
@@ -30,6 +33,7 @@ from .surgery.grow import deepen as deepen
 from .surgery.grow import widen as widen
 from .surgery.hold import hold_constants as hold_constants
 from .surgery.perturb import perturb as perturb
+from .surgery.prune import prune as prune
 from .surgery.thaw import thaw as thaw
 from .symbolic.candidates import candidate_features as candidate_features
 from .symbolic.correct import Correction as Correction
