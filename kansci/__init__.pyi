@@ -26,6 +26,10 @@ from .solvers.solution import Estimate as Estimate
 from .solvers.solution import Solution as Solution
 from .solvers.solve import solve as solve
 from .solvers.sweep import sweep as sweep
+from .surgery.arrange import arrange as arrange
+from .surgery.arrange import connection_cost as connection_cost
+from .surgery.auto_prune import Pruning as Pruning
+from .surgery.auto_prune import auto_prune as auto_prune
 from .surgery.gather import swap as swap
 from .surgery.grid import adapt_grid as adapt_grid
 from .surgery.grid import refine as refine
@@ -34,6 +38,7 @@ from .surgery.grow import widen as widen
 from .surgery.hold import hold_constants as hold_constants
 from .surgery.perturb import perturb as perturb
 from .surgery.prune import prune as prune
+from .surgery.restrict import restrict as restrict
 from .surgery.thaw import thaw as thaw
 from .symbolic.candidates import candidate_features as candidate_features
 from .symbolic.correct import Correction as Correction
