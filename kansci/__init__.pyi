@@ -2,6 +2,9 @@ from . import errors as errors
 from . import functions as functions
 from . import physics as physics
 from . import plot as plot
+from .analysis.attribution import Attribution as Attribution
+from .analysis.attribution import attribution_scores as attribution_scores
+from .analysis.attribution import feature_interactions as feature_interactions
 from .checkpoint import load as load
 from .checkpoint import save as save
 from .config import Edge as Edge
@@ -23,6 +26,10 @@ from .solvers.solution import Estimate as Estimate
 from .solvers.solution import Solution as Solution
 from .solvers.solve import solve as solve
 from .solvers.sweep import sweep as sweep
+from .surgery.arrange import arrange as arrange
+from .surgery.arrange import connection_cost as connection_cost
+from .surgery.auto_prune import Pruning as Pruning
+from .surgery.auto_prune import auto_prune as auto_prune
 from .surgery.gather import swap as swap
 from .surgery.grid import adapt_grid as adapt_grid
 from .surgery.grid import refine as refine
@@ -30,6 +37,8 @@ from .surgery.grow import deepen as deepen
 from .surgery.grow import widen as widen
 from .surgery.hold import hold_constants as hold_constants
 from .surgery.perturb import perturb as perturb
+from .surgery.prune import prune as prune
+from .surgery.restrict import restrict as restrict
 from .surgery.thaw import thaw as thaw
 from .symbolic.candidates import candidate_features as candidate_features
 from .symbolic.correct import Correction as Correction

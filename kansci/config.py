@@ -198,6 +198,7 @@ class ModelConfig:
 
     Attributes:
         layers: input side first.
+        inputs: columns of the data that are the raw inputs, where surgery has left out or moved some; else ().
 
     Example:
         >>> config = ModelConfig((LayerConfig(2, Width(3)), LayerConfig(3, Width(1))))
@@ -206,6 +207,7 @@ class ModelConfig:
     """
 
     layers: tuple[LayerConfig, ...]
+    inputs: tuple[int, ...] = ()
 
     @property
     def columns(self) -> tuple[Width, ...]:
@@ -219,7 +221,8 @@ class ModelConfig:
     @classmethod
     def from_json(cls, text: str) -> "ModelConfig":
         """The inverse of `to_json`."""
-        return cls(tuple(_layer_from(layer) for layer in json.loads(text)["layers"]))
+        values = json.loads(text)
+        return cls(tuple(_layer_from(layer) for layer in values["layers"]), tuple(values.get("inputs", ())))
 
 
 def _layer_from(values: dict[str, Any]) -> LayerConfig:

@@ -1,15 +1,20 @@
 """What goes wrong in pykan 0.2.8 does not go wrong here: one test for each known defect, by its number.
 
-T is training, K what is kept of models, B splines and layers, C the compiler of formulas.
+T is training, K what is kept of models, A what changes them, B splines and layers, C the compiler of formulas, H
+what is around all that.
 """
 
 import copy
+import importlib.util
+import io
+import itertools
 import math
 import pickle
 import random
 import subprocess
 import sys
 import threading
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -28,7 +33,10 @@ from kansci.config import LayerConfig, ModelConfig, Width
 from kansci.errors import CheckpointError, ConfigError, DataError, FormulaError
 from kansci.functions import LIBRARY
 from kansci.nn.edges import SplineEdges
+from kansci.solvers.penalty import look, penalize
 from kansci.solvers.solve import METHODS
+from kansci.surgery.selection import present_edges
+from kansci.surgery.symbolize import set_symbol
 from tests.benchmarks.feynman import read_equations
 
 X = torch.linspace(0, 1, 40, dtype=torch.float64)[:, None]
@@ -593,7 +601,291 @@ def test_c8_all_equations_of_the_feynman_benchmark_compile():
         assert ks.kanpile(equation.formula, equation.names).n_inputs == len(equation.names)
 
 
+def test_k2_pruned_models_are_saved_as_they_are_and_leave_the_first_one(tmp_path):
+    """The checkpoint of a pruned model has the width before, and masks of the model that was pruned change."""
+    model, x = ks.MultKAN([3, [4, 1], 1], seed=2), points(60, 3)
+    before = copy.deepcopy(model)
+    pruned = ks.prune(model, x, node=0.1, edge=0.1, inputs=True)
+    assert same(model, before)
+    assert pruned.config.columns != model.config.columns
+    ks.save(tmp_path / "model.h5", pruned)
+    loaded = ks.load(tmp_path / "model.h5")
+    assert (loaded.config, loaded.inputs) == (pruned.config, pruned.inputs)
+    assert torch.equal(loaded(x[:, loaded.inputs]), pruned(x[:, pruned.inputs]))
+
+
+def test_k3_pruning_keeps_all_settings():
+    """Pruning resets what is trained, grids and base functions to their defaults."""
+    model = ks.MultKAN([2, 5, 1], grid=7, k=5, base="x", domain=(0, 3), periodic=[1], seed=3, dtype=torch.float32)
+    model.layers[0].subnode_scale.requires_grad_(True)
+    splines(model).scale_spline.requires_grad_(True)
+    x = 3 * torch.rand(50, 2)
+    scores = ks.attribution_scores(model, x).nodes[1]
+    pruned = ks.prune(model.eval(), x, node=float(scores.median()), edge=0.0)
+    assert pruned.config.columns[1].n_sum < 5
+    kept = {"grid", "k", "base", "periodic", "uniform"}
+    for new, old in zip(pruned.config.layers, model.config.layers, strict=True):
+        assert {name: getattr(new, name) for name in kept} == {name: getattr(old, name) for name in kept}
+    trained = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    assert trained == {name: parameter.requires_grad for name, parameter in pruned.named_parameters()}
+    assert not pruned.training
+    assert torch.equal(splines(pruned).knots, splines(model).knots)
+
+
+def test_k4_inputs_that_are_left_are_known_whatever_follows(tmp_path):
+    """After inputs are pruned a second pass fails, and further pruning takes the wrong columns without a word."""
+    x = points(80, 4)
+    model = ks.prune(ks.kanpile("sin(b)*d + 0.2*exp(c) + 0.00001*a", list("abcd")), x, inputs=True)
+    assert model.inputs == (1, 2, 3)
+    for _ in range(2):
+        assert ks.trace(model, x[:, model.inputs]).output.shape == (80, 1)
+    again = ks.prune(ks.deepen(model, 1), x[:, model.inputs], node=0.5, inputs=True)
+    assert again.inputs == (1, 3)
+    ks.save(tmp_path / "model.h5", again)
+    assert ks.load(tmp_path / "model.h5").inputs == (1, 3)
+    expected = x[:, 1].sin() * x[:, 3]
+    shift = again(x[:, again.inputs])[:, 0] - expected
+    torch.testing.assert_close(shift, shift.mean().expand(80), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("do", [ks.prune, lambda model, x: ks.widen(model, 1, 2)])
+def test_k12_surgery_writes_and_says_nothing(do, tmp_path, monkeypatch, caplog, capsys):
+    """Cutting an edge is filed as a symbolic change, taking out a node as three."""
+    monkeypatch.chdir(tmp_path)
+    do(ks.MultKAN([2, 5, 1]), points(50, 2))
+    assert not list(tmp_path.iterdir())
+    assert not caplog.records
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("options", [{"edge": 1e3}, {"node": 1e3}, {"by": "magnitude", "node": 1e3}])
+def test_k13_networks_are_never_cut_in_two(options):
+    """Pruning can take out a whole layer; it changes a part in place and returns another."""
+    model, x = ks.MultKAN([2, [3, 1], 1]), points(50, 2)
+    before = copy.deepcopy(model)
+    with pytest.raises(ConfigError, match="lower the thresholds"):
+        ks.prune(model, x, **options)
+    assert same(model, before)
+
+
+def test_k14_thresholds_are_chosen_by_validation():
+    """Thresholds are fixed numbers for scores of the last batch, which are not shown."""
+    x, new = points(300, 3), points(300, 3, seed=1)
+    model = ks.kanpile("exp(x) + 0.02*sin(3*y) + 0.0005*z", ["x", "y", "z"])
+    noise = torch.randn(300, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for size, inputs in ((0.3, (0,)), (5e-3, (0, 1)), (1e-7, (0, 1, 2))):
+        assert ks.auto_prune(model, x, (new, model(new) + size * noise), inputs=True).model.inputs == inputs
+    scores = ks.attribution_scores(model, x).inputs
+    assert list(scores > 1e-2) == [True, True, False]
+
+
+def both_parts() -> ks.MultKAN:
+    """Products of two and of three, symbolic and spline edges, affine maps of nodes and subnodes."""
+    model = ks.MultKAN([2, [2, [2, 2, 3]], 2], seed=1)
+    generator = torch.Generator().manual_seed(0)
+    for layer in model.layers:
+        for part in (layer.subnode_scale, layer.subnode_bias, layer.node_scale, layer.node_bias):
+            part.data = 1 + 0.1 * torch.randn(part.shape, generator=generator, dtype=torch.float64)
+    for edge, name in ((ks.Edge(0, 0, 0), "exp"), (ks.Edge(0, 3, 1), "sin"), (ks.Edge(1, 0, 2), "x**2")):
+        model = set_symbol(model, edge, name, (0.5, 0.1, 0.3, 0.2))
+    return model
+
+
+@pytest.mark.parametrize(("i", "j"), [(0, 1), (2, 3)])
+def test_a1_a_swap_keeps_affine_maps(i, j):
+    """Affine maps are overwritten by a swap: [1, 2, 3] becomes [2, 2, 3]."""
+    model, x = both_parts(), points(30, 2)
+    swapped = ks.swap(model, 1, i, j)
+    assert sorted(swapped.layers[0].node_scale.tolist()) == sorted(model.layers[0].node_scale.tolist())
+    torch.testing.assert_close(swapped(x), model(x), rtol=1e-13, atol=1e-13)
+
+
+def test_a2_a_swap_takes_symbolic_functions_along():
+    """Functions of symbolic edges stay where they were: outputs change by up to 2e4."""
+    model, x = both_parts(), points(30, 2)
+    swapped = ks.swap(model, 1, 0, 1)
+    assert swapped.config.layers[0].symbols[1][0] == "exp"
+    torch.testing.assert_close(swapped(x), model(x), rtol=1e-13, atol=1e-13)
+
+
+def test_a3_a_swap_of_products_takes_all_their_subnodes():
+    """Nodes and subnodes are not told apart; products of different numbers of factors change places here."""
+    model, x = both_parts(), points(30, 2)
+    swapped = ks.swap(model, 1, 2, 4)
+    assert swapped.config.columns[1].arities == (3, 2, 2)
+    torch.testing.assert_close(swapped(x), model(x), rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("width", [[4, 3, 2, 1], [4, 2, 3, 1], [2, [1, 2], [2, [2, 3]], 3, 2]])
+def test_a4_columns_of_any_size_can_be_arranged(width):
+    """The order of all columns is sought with the size of the first one."""
+    model = ks.MultKAN(width, seed=5)
+    x = points(50, width[0])
+    arranged = ks.arrange(model, x)
+    assert ks.connection_cost(arranged, x) < ks.connection_cost(model, x)
+    torch.testing.assert_close(arranged(x), model(x), rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("width", [[2, [0, [2, 3]], 2], [2, [1, [3]], 3], [3, [2, [2, 4]], 1]])
+def test_a5_products_of_any_number_of_factors_have_scores(width):
+    """Lists of arities crash, or scores are transposed where sizes happen to agree."""
+    model = ks.MultKAN(width, seed=1)
+    found = ks.attribution_scores(model, points(50, width[0]))
+    shares = found.shares_per_output
+    for own in shares.nodes:
+        torch.testing.assert_close(own.sum(1), torch.ones(width[-1], dtype=torch.float64))
+    for layer, edges in zip(model.layers, found.edges, strict=True):
+        assert edges.shape == (layer.config.out.n_subnodes, layer.config.n_in)
+
+
+def test_a6_new_columns_are_part_of_the_model():
+    """Deeper networks fail with the default arity, and what is new is neither trained nor saved nor moved."""
+    model = ks.MultKAN([2, [2, 1], 1])
+    deeper = ks.deepen(model, 2).to(torch.float32)
+    names = dict(deeper.named_parameters()).keys()
+    assert {f"layers.1.{name}" for name in ("node_scale", "node_bias", "subnode_scale", "symbols.affine")} <= names
+    assert all(tensor.dtype == torch.float32 for tensor in deeper.state_dict().values())
+    x = points(30, 2).float()
+    torch.testing.assert_close(deeper(x), model.float()(x))
+
+
+@pytest.mark.parametrize("added", [{"sums": 2}, {"arities": [2, 3]}, {"sums": 1, "arities": [2]}])
+def test_a7_wider_networks_keep_what_they_learned(added):
+    """Layers beside the new nodes are replaced by new ones; trained splines are lost."""
+    model, x = both_parts(), points(30, 2)
+    wider = ks.widen(model, 1, **added)
+    torch.testing.assert_close(wider(x), model(x), rtol=1e-13, atol=1e-13)
+    assert torch.isin(splines(model).coef, splines(wider).coef).all()
+
+
+def test_a8_masks_are_masks_and_edges_of_both_kinds_count():
+    """Perturbing writes its amplitude into masks; a symbolic network has no edge."""
+    model = ks.kanpile("sin(x)*y", ["x", "y"])
+    assert sum(int(present_edges(layer).sum()) for layer in model.layers) == 2
+    perturbed = ks.perturb(model, edges="all", scale=0.1)
+    assert splines(perturbed).mask.tolist() == [[1.0, 1.0], [1.0, 1.0]]
+    assert present_edges(perturbed.layers[0]).all()
+
+
+def test_a9_the_list_of_widths_stays_the_callers():
+    """The width that was passed changes, and models share it."""
+    width = [2, [3, [2, 3]], 1]
+    model = ks.MultKAN(width)
+    assert width == [2, [3, [2, 3]], 1]
+    wider, columns = ks.widen(model, 1, 1), model.config.columns
+    width[1] = 7
+    assert (model.config.columns, wider.config.columns[1].n_sum) == (columns, 4)
+
+
+def test_a10_affine_maps_are_parameters_of_the_model():
+    """Biases of nodes are made by running text as code."""
+    model = ks.MultKAN([2, [3, 1], 1])
+    names = [name for name, _ in model.named_parameters()]
+    assert {f"layers.{layer}.{name}" for layer in (0, 1) for name in ("node_bias", "subnode_bias")} <= set(names)
+    assert not hasattr(ks.MultKAN, "node_bias_0")
+
+
+def test_h2_activations_of_an_mlp_are_those_asked_for():
+    """The activation of an MLP is ignored."""
+    x = points(20, 2)
+    outputs = [ks.MLP([2, 4, 1], activation=name, seed=1)(x) for name in ("silu", "tanh", "sin")]
+    assert not any(torch.allclose(a, b) for a, b in itertools.pairwise(outputs))
+    assert len(ks.attribution_scores(ks.MLP([2, 4, 1]), x).inputs) == 2
+
+
+def test_h3_penalized_losses_have_second_derivatives():
+    """Derivatives of a loss with a penalty fail, and parameters are found by running text as code."""
+    model, x = ks.MultKAN([1, 2, 1], grid=2), points(20, 1)
+    parameters = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+
+    def loss(own: dict[str, Tensor]) -> Tensor:
+        edges = torch.func.functional_call(Looking(model), {f"model.{name}": p for name, p in own.items()}, (x,))
+        return penalize(ks.Penalty(l1=0.1, entropy=0.2, smoothness=0.3), edges)
+
+    hessian = torch.func.hessian(loss)(parameters)
+    one, two = "layers.0.splines.coef", "layers.1.splines.coef"
+    assert hessian[one][two].any()
+    torch.testing.assert_close(hessian[one][two].permute(3, 4, 5, 0, 1, 2), hessian[two][one])
+
+
+class Looking(nn.Module):
+    """The edges of a model as the output of a module."""
+
+    def __init__(self, model: ks.MultKAN) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Any:
+        return look(self.model, x)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_h4_interactions_and_features_live_on_any_device_and_have_derivatives(device):
+    """Interactions of features fail off the CPU; auxiliary variables have no gradient."""
+    features = ks.auxiliary_features("x*y", ["x", "y"])
+    model = ks.MultKAN([3, 2, 1], features=features).to(device)
+    x = points(20, 2).to(device).requires_grad_(True)
+    (gradient,) = torch.autograd.grad(model(x).sum(), x)
+    torch.testing.assert_close(gradient, model.jet(x.detach(), "gradient").gradient[:, 0])
+    assert ks.feature_interactions(model, x.detach()) == {(0, 1, 2): 2}
+
+
+def test_h5_scales_of_targets_are_part_of_the_model():
+    """Statistics of normalized data are thrown away; a wrong mode ends in an unbound name."""
+    x = points(100, 1)
+    y = 1e6 + 1e3 * x.exp()
+    solution = ks.fit(ks.MultKAN([1, 1]), (x, y), steps=10, progress=False)
+    assert (solution.model(x) - y).abs().max() < 1
+    wrong: Any = "rows"
+    with pytest.raises(ConfigError):
+        ks.fit(ks.MultKAN([1, 1]), (x, y), method=wrong)
+
+
+def test_h6_rounds_of_training_and_pruning_go_on_from_what_they_return():
+    """The loop of training, pruning and refining goes back to versions by fixed numbers."""
+    x, y = samples(100)
+    model, seen = ks.MultKAN([2, 3, 1], grid=2), []
+    for grid in (2, 4):
+        model = ks.fit(ks.refine(model, grid), (x, y), steps=5, penalty=ks.Penalty(l1=1e-3), progress=False).model
+        model = ks.prune(model, x)
+        seen.append((model, model(x).detach()))
+    assert [each.config.layers[0].grid for each, _ in seen] == [2, 4]
+    assert all(torch.equal(each(x), values) for each, values in seen)
+
+
+def test_h7_only_names_of_kansci_are_exported():
+    """All names of sympy, numpy and torch come along."""
+    public = {name for name in dir(ks) if not name.startswith("_")}
+    assert not public & {"torch", "np", "numpy", "sympy", "plt", "sin", "nn", "os"}
+    assert "attribution_scores" in public
+
+
+def test_h8_requirements_are_lower_bounds_and_files_of_the_package_are_shipped():
+    """Requirements are pinned to versions that cannot work, and none is declared for installation."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert all(">=" in own and "==" not in own for own in project["dependencies"])
+    assert all(importlib.util.find_spec(name) for name in ("torch", "numpy", "scipy", "sympy", "h5py"))
+    assert (Path(ks.__file__).parent / "py.typed").exists()
+
+
+def test_h9_pictures_are_drawn_once_as_curves_and_returned(tmp_path, monkeypatch):
+    """Each edge becomes a file of pixels that is read again; nothing is returned, and pictures are no vectors."""
+    monkeypatch.chdir(tmp_path)
+    axes = ks.plot.draw_network(ks.MultKAN([2, 3, 1]), points(30, 2))
+    assert not list(tmp_path.iterdir())
+    picture = io.StringIO()
+    axes.figure.canvas.print_figure(picture, format="svg")
+    assert "<image" not in picture.getvalue()
+
+
 def test_every_defect_has_its_test():
-    numbers = {"t": range(1, 15), "k": [1, *range(5, 12)], "b": range(1, 9), "c": range(1, 9)}
+    numbers = {
+        "t": range(1, 15),
+        "k": range(1, 15),
+        "a": range(1, 11),
+        "b": range(1, 9),
+        "c": range(1, 9),
+        "h": range(2, 10),
+    }
     expected = {f"{letter}{number}" for letter, each in numbers.items() for number in each}
     assert {name.split("_")[1] for name in globals() if name.startswith("test_")} == {*expected, "every"}

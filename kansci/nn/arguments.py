@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,6 +13,11 @@ from kansci.errors import ConfigError, DataError, DtypeError, ShapeError
 # Numbers that are checked at a time, and rows that a message names.
 PART = 2**20
 SHOWN = 5
+
+
+def as_points(x: Any, like: Tensor) -> Tensor:
+    """Arrays as tensors of the dtype and on the device of another; tensors stay as they are."""
+    return torch.as_tensor(x, dtype=like.dtype, device=like.device) if isinstance(x, np.ndarray) else x
 
 
 def check_points(x: Tensor, n_inputs: int, dtype: torch.dtype, hint: str = "") -> None:

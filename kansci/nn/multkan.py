@@ -52,6 +52,8 @@ class MultKAN(nn.Module):
     Attributes:
         layers: the layers, input side first.
         features: auxiliary features, or None.
+        inputs: columns of the data that are the raw inputs: 0, 1, 2 ..., until surgery leaves out or moves some. Then
+            `x[:, model.inputs]` are the points of the model, for points x of the first one.
 
     Example:
         >>> MultKAN([2, [3, 2], 1], grid=5, k=3)
@@ -114,24 +116,26 @@ class MultKAN(nn.Module):
         self.to(device=check_device(device, dtype), dtype=dtype)
 
     @classmethod
-    def from_layers(cls, layers: Sequence[KANLayer], features: Features | None = None) -> "MultKAN":
+    def from_layers(
+        cls, layers: Sequence[KANLayer], features: Features | None = None, inputs: Sequence[int] = ()
+    ) -> "MultKAN":
         """A network of existing layers; nothing is drawn and no domain is set.
 
         Raises:
-            ConfigError: the first layer does not take all raw inputs and features.
+            ConfigError: the first layer does not take all raw inputs and features, or `inputs` are not as many.
         """
         model = cls.__new__(cls)
         nn.Module.__init__(model)
-        model._assemble(layers, features)
+        model._assemble(layers, features, inputs)
         return model
 
     @classmethod
     def from_config(cls, config: ModelConfig, features: Features | None = None) -> "MultKAN":
         """A network of the given configuration, to be filled by `load_state_dict`."""
         generator = torch.Generator().manual_seed(0)
-        return cls.from_layers([KANLayer(layer, generator) for layer in config.layers], features)
+        return cls.from_layers([KANLayer(layer, generator) for layer in config.layers], features, config.inputs)
 
-    def _assemble(self, layers: Sequence[KANLayer], features: Features | None) -> None:
+    def _assemble(self, layers: Sequence[KANLayer], features: Features | None, inputs: Sequence[int] = ()) -> None:
         self.layers = cast(Sequence[KANLayer], nn.ModuleList(layers))
         self.features = features
         first = layers[0].config.n_in
@@ -139,11 +143,15 @@ class MultKAN(nn.Module):
             raise ConfigError(
                 f"expected width[0] = {features.n_inputs} raw inputs + {features.n_features} features, got {first}"
             )
+        self.inputs = tuple(map(int, inputs)) or tuple(range(self.n_inputs))
+        if len(self.inputs) != self.n_inputs:
+            raise ConfigError(f"expected a column of the data for each of {self.n_inputs} inputs, got {self.inputs}")
 
     @property
     def config(self) -> ModelConfig:
-        """The configuration of the layers."""
-        return ModelConfig(tuple(layer.config for layer in self.layers))
+        """The configuration of the layers, and which columns of the data they take."""
+        moved = self.inputs != tuple(range(self.n_inputs))
+        return ModelConfig(tuple(layer.config for layer in self.layers), self.inputs if moved else ())
 
     @property
     def n_inputs(self) -> int:

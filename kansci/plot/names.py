@@ -63,7 +63,8 @@ def name_inputs(model: Network, names: Sequence[str] | None) -> list[str]:
     if isinstance(model, MultKAN) and isinstance(model.features, AuxiliaryFeatures):
         known = list(model.features.names)
     else:
-        known = [*_numbered("x", d), *_numbered("f", n_nodes - d)]
+        numbers = [i + 1 for i in model.inputs] if isinstance(model, MultKAN) else range(1, d + 1)
+        known = [*_numbered("x", numbers), *_numbered("f", range(1, n_nodes - d + 1))]
     if names is None:
         return known
     if isinstance(names, str) or len(names) not in (d, n_nodes):
@@ -79,11 +80,11 @@ def name_outputs(model: Network, names: Sequence[str] | None) -> list[str]:
         ConfigError: there are not as many names as outputs.
     """
     if names is None:
-        return ["$y$"] if model.n_outputs == 1 else _numbered("y", model.n_outputs)
+        return ["$y$"] if model.n_outputs == 1 else _numbered("y", range(1, model.n_outputs + 1))
     if isinstance(names, str) or len(names) != model.n_outputs:
         raise ConfigError(f"expected {model.n_outputs} names of outputs, got {names!r}; pass a list of texts")
     return list(names)
 
 
-def _numbered(letter: str, n: int) -> list[str]:
-    return [f"${letter}_{{{number}}}$" for number in range(1, n + 1)]
+def _numbered(letter: str, numbers: Sequence[int]) -> list[str]:
+    return [f"${letter}_{{{number}}}$" for number in numbers]

@@ -28,7 +28,7 @@ def add_splines(layer: KANLayer, **options: Any) -> SplineEdges:
     if layer.splines is None:
         layer.config = replace(layer.config, splines=True, **options)
         layer.splines = SplineEdges(layer.config, torch.Generator())
-        layer.splines.to(device=layer.node_scale.device, dtype=layer.node_scale.dtype)
+        layer.splines.to(device=layer.node_scale.device, dtype=layer.node_scale.dtype).train(layer.training)
         clear(layer.splines, torch.ones_like(layer.splines.mask, dtype=torch.bool))
         layer.splines.mask.zero_()
     return layer.splines

@@ -9,7 +9,7 @@ from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
 from kansci.surgery.gather import Fresh, gather_nodes
 from kansci.surgery.grow import deepen
-from kansci.surgery.selection import symbolic_edges
+from kansci.surgery.selection import present_edges, symbolic_edges
 from kansci.surgery.symbolize import set_symbol
 
 
@@ -78,9 +78,7 @@ def carried_nodes(model: MultKAN) -> Bool[Tensor, "nodes"]:
     """Which sources of the last layer are inputs, or nodes that carry one and nothing else."""
     carried = torch.ones(model.config.columns[0].n_nodes, dtype=torch.bool)
     for layer, own in zip(model.layers[:-1], carrying_edges(model), strict=False):
-        edges = symbolic_edges(layer)
-        if layer.splines is not None:
-            edges = edges | (layer.splines.mask != 0).cpu()
+        edges = present_edges(layer)
         copies = (own & carried).any(1) & (edges.sum(1) == 1)
         width = layer.config.out
         carried = torch.cat([copies[: width.n_sum], torch.zeros(len(width.arities), dtype=torch.bool)])
@@ -104,10 +102,7 @@ def drop_idle(model: MultKAN) -> MultKAN:
     """
     for column in reversed(range(1, len(model.layers))):
         layer = model.layers[column]
-        used = symbolic_edges(layer)
-        if layer.splines is not None:
-            used = used | (layer.splines.mask != 0).cpu()
-        kept = used.any(0).nonzero().flatten().tolist()
+        kept = present_edges(layer).any(0).nonzero().flatten().tolist()
         if 0 < len(kept) < layer.config.n_in:
             model = gather_nodes(model, {column: kept})
     return model

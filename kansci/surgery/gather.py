@@ -4,6 +4,7 @@ Pruning, swapping, sorting and adding nodes are calls of `gather_nodes`.
 """
 
 import copy
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -25,7 +26,17 @@ class Fresh(NamedTuple):
     arity: int = 1
 
 
-def gather_nodes(model: MultKAN, columns: Mapping[int, Sequence[int | Fresh]], *, seed: int = 0) -> MultKAN:
+class Part(NamedTuple):
+    """A node with some of its factors only; with one of them it is a sum."""
+
+    node: int
+    factors: tuple[int, ...]
+
+
+Place = int | Fresh | Part
+
+
+def gather_nodes(model: MultKAN, columns: Mapping[int, Sequence[Place]], *, seed: int = 0) -> MultKAN:
     """The network with other nodes in some of its columns: old ones, in any order, copied or left out, and new ones.
 
     Old nodes bring all that belongs to them: edges, masks, affine maps, knots, symbolic functions. Edges into new
@@ -35,15 +46,15 @@ def gather_nodes(model: MultKAN, columns: Mapping[int, Sequence[int | Fresh]], *
     Args:
         model: left unchanged.
         columns: for each column that changes, inputs being column 0, the nodes of the new one, sums before
-            products, as numbers of old nodes or `Fresh`.
+            products, as numbers of old nodes, `Fresh` or `Part`.
         seed: of the edges into new nodes.
 
     Returns:
         A new model. The grids of new nodes are [-1, 1].
 
     Raises:
-        ConfigError: there is no such column or node, sums would come after products, or inputs of a model with
-            auxiliary features would change.
+        ConfigError: there is no such column, node or factor, sums would come after products, or inputs of a model
+            with auxiliary features would change.
 
     Example:
         >>> model = MultKAN([2, [3, 1], 1])
@@ -61,7 +72,8 @@ def gather_nodes(model: MultKAN, columns: Mapping[int, Sequence[int | Fresh]], *
         _gathered_layer(layer, sources, targets, generator)
         for layer, (sources, targets) in zip(model.layers, pairwise(after), strict=True)
     ]
-    return MultKAN.from_layers(layers, copy.deepcopy(model.features))
+    inputs = _gathered_inputs(model, after[0].nodes.tolist())
+    return MultKAN.from_layers(layers, copy.deepcopy(model.features), inputs).train(model.training)
 
 
 def swap(model: MultKAN, layer: int, i: int, j: int) -> MultKAN:
@@ -93,6 +105,14 @@ def swap(model: MultKAN, layer: int, i: int, j: int) -> MultKAN:
     return gather_nodes(model, {layer: nodes})
 
 
+def _gathered_inputs(model: MultKAN, nodes: list[int]) -> list[int]:
+    """Columns of the data that the new inputs are; new ones come after all others."""
+    if model.features is not None:
+        return list(model.inputs)
+    new = itertools.count(max(model.inputs) + 1)
+    return [model.inputs[node] if node >= 0 else next(new) for node in nodes]
+
+
 @dataclass(frozen=True)
 class _Column:
     """A column of the new network.
@@ -108,21 +128,34 @@ class _Column:
     subnodes: Int[Tensor, "subnode"]
 
 
-def _gathered_column(old: Width, nodes: Sequence[int | Fresh], number: int) -> _Column:
-    arities, subnodes = [], []
-    for node in nodes:
-        if isinstance(node, Fresh):
-            own = [-1] * _checked_arity(node)
-        else:
-            _check_node(node, old.n_nodes, number)
-            own = list(old.subnodes(node))
-        arities.append(len(own))
-        subnodes += own
+def _gathered_column(old: Width, nodes: Sequence[Place], number: int) -> _Column:
+    pairs = [_node_and_subnodes(old, place, number) for place in nodes]
+    arities = [len(own) for _, own in pairs]
     n_sum = arities.count(1)
     if 1 in arities[n_sum:]:
         raise ConfigError(f"expected sums before products in column {number}, got {list(nodes)}; sort them")
-    places = [-1 if isinstance(node, Fresh) else node for node in nodes]
-    return _Column(Width(n_sum, tuple(arities[n_sum:])), torch.tensor(places), torch.tensor(subnodes))
+    places = torch.tensor([node for node, _ in pairs])
+    subnodes = torch.tensor([subnode for _, own in pairs for subnode in own])
+    return _Column(Width(n_sum, tuple(arities[n_sum:])), places, subnodes)
+
+
+def _node_and_subnodes(old: Width, place: Place, number: int) -> tuple[int, list[int]]:
+    """The numbers of an old node and of its subnodes, -1 for new ones."""
+    if isinstance(place, Fresh):
+        return -1, [-1] * _checked_arity(place)
+    node = place.node if isinstance(place, Part) else place
+    _check_node(node, old.n_nodes, number)
+    own = list(old.subnodes(node))
+    return node, _factors(own, place, number) if isinstance(place, Part) else own
+
+
+def _factors(own: Sequence[int], part: Part, column: int) -> list[int]:
+    if not part.factors or not all(0 <= factor < len(own) for factor in part.factors):
+        raise ConfigError(
+            f"expected some of the factors from 0 to {len(own) - 1} of node {part.node} of column {column}, "
+            f"got {list(part.factors)}"
+        )
+    return [own[factor] for factor in part.factors]
 
 
 @torch.no_grad()

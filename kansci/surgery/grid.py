@@ -245,7 +245,7 @@ def _insert(old: SplineEdges, knots: Tensor) -> Tensor:
 def _install(layer: Layer, config: LayerConfig, knots: Tensor, coef: Tensor) -> SplineEdges:
     """Put new knots and coefficients into a layer, everything else kept."""
     old = cast(SplineEdges, layer.splines)
-    new = SplineEdges(config, torch.Generator()).to(device=old.coef.device, dtype=old.coef.dtype)
+    new = SplineEdges(config, torch.Generator()).to(device=old.coef.device, dtype=old.coef.dtype).train(old.training)
     new.load_state_dict({**old.state_dict(), "knots": knots, "coef": coef})
     for name, parameter in new.named_parameters():
         parameter.requires_grad_(getattr(old, name).requires_grad)

@@ -120,7 +120,7 @@ def deepen(model: MultKAN, layer: int) -> MultKAN:
     like = layers[min(layer, depth) - 1]
     n = model.config.columns[layer - 1].n_nodes
     layers.insert(layer - 1, _identity(n, like, copies_grids=layer <= depth))
-    return MultKAN.from_layers(layers, deeper.features)
+    return MultKAN.from_layers(layers, deeper.features, model.inputs).train(model.training)
 
 
 @torch.no_grad()

@@ -36,3 +36,9 @@ def symbolic_edges(layer: KANLayer) -> Bool[Tensor, "subnode in"]:
         return torch.zeros(layer.config.out.n_subnodes, layer.config.n_in, dtype=torch.bool)
     named = torch.tensor([[name != "" for name in row] for row in layer.config.symbols])
     return named & (layer.symbols.mask != 0).cpu()
+
+
+def present_edges(layer: KANLayer) -> Bool[Tensor, "subnode in"]:
+    """The edges of a layer that are not cut: they have a spline part or a symbolic part."""
+    present = symbolic_edges(layer)
+    return present if layer.splines is None else present | (layer.splines.mask != 0).cpu()

@@ -60,7 +60,7 @@ def replace_symbols(layer: KANLayer, rows: Sequence[Sequence[str]]) -> None:
     old = layer.symbols
     table = tuple(map(tuple, rows)) if any(map(any, rows)) else ()
     layer.config = replace(layer.config, symbols=table)
-    layer.symbols = SymbolicEdges(layer.config).to(layer.node_scale) if table else None
+    layer.symbols = SymbolicEdges(layer.config).to(layer.node_scale).train(layer.training) if table else None
     if old is not None and layer.symbols is not None:
         layer.symbols.load_state_dict(old.state_dict())
         layer.symbols.affine.requires_grad_(old.affine.requires_grad)

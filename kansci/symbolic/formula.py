@@ -28,7 +28,8 @@ def formula(model: MultKAN, names: Sequence[str] | None = None, *, features: str
 
     Args:
         model: the network.
-        names: of the raw inputs; x1, x2, ... by default, or those of the auxiliary features.
+        names: of the raw inputs; by default those of the auxiliary features, or x1, x2, ... after the columns of the
+            data (see `MultKAN.inputs`).
         features: "expand" writes auxiliary features in terms of raw inputs, "name" calls them by their names.
 
     Returns:
@@ -64,7 +65,7 @@ def formula(model: MultKAN, names: Sequence[str] | None = None, *, features: str
 def _names(model: MultKAN, names: Sequence[str] | None) -> list[str]:
     if names is None and isinstance(model.features, AuxiliaryFeatures):
         return list(model.features.names[: model.n_inputs])
-    found = [f"x{i}" for i in range(1, model.n_inputs + 1)] if names is None else list(names)
+    found = [f"x{i + 1}" for i in model.inputs] if names is None else list(names)
     if len(found) != model.n_inputs:
         raise ConfigError(f"expected {model.n_inputs} names, one for each raw input, got {found}")
     return found
