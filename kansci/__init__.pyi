@@ -56,6 +56,7 @@ from .symbolic.parse import parse_formula as parse_formula
 from .symbolic.rounding import round_constants as round_constants
 from .symbolic.snap import snap as snap
 from .symbolic.source import source_code as source_code
+from .symbolic.sparsify import sparsify as sparsify
 from .symbolic.suggest import suggest as suggest
 from .tracing import Trace as Trace
 from .tracing import trace as trace

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kansci.errors import ConfigError, DataError, ShapeError
+from kansci.nn.multkan import MultKAN
 from kansci.nn.networks import Network
 from kansci.solvers import ranks
 from kansci.solvers.data import Dataset
@@ -205,7 +206,7 @@ def _check_classes(y: Tensor, m: int) -> None:
 
 
 def _standardize(model: Network, y: Tensor) -> tuple[Network, Tensor]:
-    """A copy whose output nodes have the mean and the standard deviation of all ranks' targets, and the latter."""
+    """A copy whose outputs have mean (but products) and deviation of all ranks' targets, and the latter."""
     last = model.layers[-1]
     if not (last.node_scale.eq(1).all() and last.node_bias.eq(0).all()):
         return model, last.node_scale.detach().to(torch.float64)
@@ -214,10 +215,16 @@ def _standardize(model: Network, y: Tensor) -> tuple[Network, Tensor]:
     mean = ranks.total(y.sum(0)) / size
     deviation = (ranks.total((y - mean).square().sum(0)) / size).sqrt()
     deviation = torch.where(deviation > ROUNDING * mean.abs(), deviation, torch.ones_like(deviation))
+    sums = torch.arange(len(mean), device=mean.device) < _count_sums(model)
     with torch.no_grad():
         scaled.layers[-1].node_scale.copy_(deviation)
-        scaled.layers[-1].node_bias.copy_(mean)
+        scaled.layers[-1].node_bias.copy_(torch.where(sums, mean, 0.0))
     return scaled, deviation
+
+
+def _count_sums(model: Network) -> int:
+    """Outputs that are sums: an offset would keep products from being what they are."""
+    return model.config.columns[-1].n_sum if isinstance(model, MultKAN) else model.n_outputs
 
 
 @torch.no_grad()

@@ -1,0 +1,201 @@
+"""The smallest network that explains data as well as a large one.
+
+Penalties of several weights each leave another network. Each is pruned and fitted again without a penalty, and held-out
+data say how good it is: the error of a small network that is right is that of the noise or of its splines.
+
+References:
+    Liu et al., KAN: Kolmogorov-Arnold Networks, arXiv:2404.19756, section 2.5.1 (sparsification, pruning).
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from kansci.errors import ConfigError
+from kansci.nn.edges import SplineEdges
+from kansci.nn.multkan import MultKAN
+from kansci.solvers.data import Dataset
+from kansci.solvers.fit import fit
+from kansci.solvers.penalty import Penalty
+from kansci.splines import domain_of
+from kansci.surgery.grid import refine
+from kansci.surgery.prune import prune
+from kansci.surgery.selection import present_edges
+
+WEIGHTS = (1e-2, 3e-3, 1e-3, 3e-4)
+ENTROPY = 2.0  # weight of the entropy in units of that of the magnitudes
+GROWTH = (1, 2, 4, 8)  # of the grid, until splines are fine enough
+REFINEMENT = (1, 2, 4)  # of the grid of small networks
+RESOLVED = 1e-3  # relative error below which nothing is left to find
+FINE = 2e-3  # relative error below which splines are fine enough
+NEAR = 1.3  # errors that differ by this factor are equally good where splines are chosen
+CHANCE = 3.0  # standard deviations of the held-out error by which networks may differ
+DENSE_STEPS, RETRAINING = 30, 60
+TINY = torch.finfo(torch.float64).tiny
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """A network that a penalty has left, fitted again without it.
+
+    Attributes:
+        weight: of the penalty.
+        edges: how many it has.
+        error: root mean square on held-out data, relative to the standard deviation of the targets.
+        model: the network.
+    """
+
+    weight: float
+    edges: int
+    error: float
+    model: MultKAN = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Sparsification:
+    """What `sparsify` returns.
+
+    Attributes:
+        model: the network with the fewest edges among those that are as good as any.
+        grid: its intervals.
+        dense_error: held-out error of the network without a penalty.
+        trials: all networks tried.
+    """
+
+    model: MultKAN
+    grid: int
+    dense_error: float
+    trials: tuple[Sparse, ...]
+
+
+def sparsify(
+    model: MultKAN,
+    data: Dataset | tuple[Any, Any],
+    *,
+    weights: Sequence[float] = WEIGHTS,
+    starts: int = 3,
+    steps: int = 100,
+    validation: float = 0.2,
+    seed: int = 0,
+) -> Sparsification:
+    """Train with penalties of several weights and keep the smallest network that is as good as any.
+
+    First the network is fitted without a penalty, on finer and finer splines, to see how fine they have to be. Then it
+    is trained with each penalty from where it started, pruned and retrained. Errors are told on held-out data.
+
+    Args:
+        model: a network as it was built; left unchanged.
+        data: a `Dataset` or (x, y).
+        weights: of the L1 penalty, the largest first; that of the entropy is twice as large.
+        starts: how many times to start, from other random networks of the same shape, as long as no network is good.
+        steps: of each training.
+        validation: fraction of the data that is held out.
+        seed: of the choice of held-out data and of further starts.
+
+    Returns:
+        The network and what was tried.
+
+    Raises:
+        ConfigError: no weights, or a model that is not all splines.
+
+    Example:
+        >>> x = 2 * torch.rand(300, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 1
+        >>> y = x[:, :1] + x[:, 1:].square()
+        >>> sparsify(MultKAN([2, 3, 1]), (x, y)).model.config.columns[1].n_nodes
+        1
+    """
+    data = data if isinstance(data, Dataset) else Dataset(*data)
+    _check(model, weights, starts)
+    parts = data.split(validation, seed)
+    grid, dense_error = _resolution(model, parts)
+    trials: list[Sparse] = []
+    best = math.inf
+    for start in _starts(model, grid, starts, seed):
+        trials += _trials(start, parts, weights, steps)
+        best = min((own.error for own in trials), default=math.inf)
+        if best <= max(RESOLVED, dense_error):
+            break
+    if not trials:
+        raise ConfigError(f"expected weights of penalties that leave something, got {list(weights)}; take smaller ones")
+    size = len(cast(Tensor, parts.x_test))
+    allowed = max(RESOLVED, best * math.sqrt(1 + CHANCE * math.sqrt(2 / size)))
+    found = min((own for own in trials if own.error <= allowed), key=lambda own: (own.edges, own.error))
+    return Sparsification(found.model, grid, dense_error, tuple(trials))
+
+
+def _check(model: MultKAN, weights: Sequence[float], starts: int) -> None:
+    if not weights or not all(own > 0 for own in weights) or starts < 1:
+        raise ConfigError(f"expected weights above 0 and at least one start, got {list(weights)} and {starts}")
+    if any(layer.splines is None for layer in model.layers):
+        raise ConfigError("expected a model all of whose layers have splines, got one that is compiled; thaw it first")
+
+
+def _resolution(model: MultKAN, parts: Dataset) -> tuple[int, float]:
+    """The fewest intervals with which a network without a penalty is about as good as with any, and its error."""
+    found: list[tuple[int, float]] = []
+    for grid in [factor * _grid_of(model) for factor in GROWTH]:
+        model, error = _fitted(model, parts, grids=[grid], steps=DENSE_STEPS)
+        found.append((grid, error))
+        if error <= FINE:
+            break
+    best = min(error for _, error in found)
+    return next(pair for pair in found if pair[1] <= max(FINE, NEAR * best))
+
+
+def _grid_of(model: MultKAN) -> int:
+    return max(layer.config.grid for layer in model.layers)
+
+
+def _starts(model: MultKAN, grid: int, count: int, seed: int) -> Iterator[MultKAN]:
+    """The network on another grid, and random ones of its shape."""
+    yield refine(model, grid)
+    first, columns = model.layers[0], model.config.columns
+    splines = cast(SplineEdges, first.splines)
+    low, high = domain_of(splines.knots[..., None], first.config.k)
+    domain = torch.cat([low, high], 1)[: model.n_inputs].tolist()
+    for number in range(1, count):
+        yield MultKAN(
+            [[width.n_sum, list(width.arities)] for width in columns],
+            grid=grid,
+            k=first.config.k,
+            domain=domain,
+            base=first.config.base,
+            features=model.features,
+            periodic=first.config.periodic,
+            seed=seed + number,
+            dtype=splines.knots.dtype,
+            device=splines.knots.device,
+        )
+
+
+def _trials(start: MultKAN, parts: Dataset, weights: Sequence[float], steps: int) -> Iterator[Sparse]:
+    """What each penalty leaves, until nothing more can be found."""
+    for weight in weights:
+        penalty = Penalty(l1=weight, entropy=ENTROPY * weight)
+        trained = fit(start, _without_test(parts), penalty=penalty, steps=steps, progress=False).model
+        try:
+            small = prune(trained, parts.x)
+        except ConfigError:  # the penalty has left nothing
+            continue
+        grids = [factor * _grid_of(small) for factor in REFINEMENT]
+        small, error = _fitted(small, parts, grids=grids, steps=RETRAINING)
+        yield Sparse(weight, sum(int(present_edges(layer).sum()) for layer in small.layers), error, small)
+        if error <= RESOLVED:
+            return
+
+
+def _fitted(model: MultKAN, parts: Dataset, **settings: Any) -> tuple[MultKAN, float]:
+    """A network fitted without a penalty, and its error on held-out data."""
+    x, y = cast(Tensor, parts.x_test), cast(Tensor, parts.y_test)
+    fitted = fit(model, _without_test(parts), validation=(x, y), progress=False, **settings).model
+    with torch.no_grad():
+        rest = (fitted(x) - y) / parts.y.std(0).clamp(min=TINY)
+    return fitted, math.sqrt(float(rest.square().mean()))
+
+
+def _without_test(parts: Dataset) -> Dataset:
+    return Dataset(parts.x, parts.y, names=parts.names, weight=parts.weight, domain=parts.domain)
