@@ -46,6 +46,8 @@ from .symbolic.correct import Evidence as Evidence
 from .symbolic.correct import correct as correct
 from .symbolic.correct import edge_evidence as edge_evidence
 from .symbolic.correct import refute as refute
+from .symbolic.edge_tests import constant_hypothesis as constant_hypothesis
+from .symbolic.edge_tests import edge_hypothesis as edge_hypothesis
 from .symbolic.estimates import constant_estimates as constant_estimates
 from .symbolic.evaluate import torch_function as torch_function
 from .symbolic.formula import formula as formula

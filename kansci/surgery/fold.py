@@ -1,12 +1,17 @@
-"""Affine maps of nodes that become part of the edges."""
+"""Affine maps of nodes: set so that node values are of the order of one, and made part of the edges."""
 
 import copy
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
 from kansci.surgery.selection import symbolic_edges
+from kansci.tracing import trace
+
+TINY = torch.finfo(torch.float64).tiny
 
 
 @torch.no_grad()
@@ -54,3 +59,38 @@ def _fold(layer: KANLayer) -> None:
             source = int(symbolic[subnode].nonzero()[0])
             layer.symbols.affine[subnode, :, 2:] *= factor
             layer.symbols.affine[subnode, source, 3] += offset / layer.symbols.mask[subnode, source]
+
+
+@torch.no_grad()
+def standardize_nodes(model: MultKAN, x: Float[Tensor, "n d"]) -> MultKAN:
+    """The same function, where hidden nodes have mean 0 (but products) and standard deviation 1 over x.
+
+    Penalties and training leave hidden nodes at any scale; functions that edges may be are told best at that of one.
+
+    Args:
+        model: left unchanged.
+        x: points, raw units.
+
+    Returns:
+        A new model. Nodes that are constant stay as they are.
+
+    Example:
+        >>> x = torch.rand(100, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        >>> hidden = trace(standardize_nodes(MultKAN([2, 3, 1]), x), x).nodes[1]
+        >>> bool((hidden.std(0) - 1).abs().max() < 1e-12 and hidden.mean(0).abs().max() < 1e-12)
+        True
+    """
+    standardized = copy.deepcopy(model)
+    columns = trace(model, x).nodes[1:-1]
+    for before, after, nodes in zip(standardized.layers[:-1], standardized.layers[1:], columns, strict=True):
+        deviation, mean = nodes.std(0), nodes.mean(0)
+        scale = torch.where(deviation > TINY, 1 / deviation.clamp(min=TINY), 1.0)
+        shift = torch.where(torch.arange(len(mean)) < before.config.out.n_sum, -scale * mean, 0.0)
+        before.node_scale *= scale
+        before.node_bias.copy_(scale * before.node_bias + shift)
+        if after.splines is not None:
+            after.splines.knots.copy_(scale[:, None] * after.splines.knots + shift[:, None])
+        if after.symbols is not None:
+            after.symbols.affine[..., 0] /= scale
+            after.symbols.affine[..., 1] -= after.symbols.affine[..., 0] * shift
+    return standardized

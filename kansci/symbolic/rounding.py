@@ -22,6 +22,7 @@ from kansci.symbolic.estimates import Constant, constant_estimates
 
 WITHIN = 2.0  # standard errors
 EXACT = 1e-9  # relative error of constants that are fitted to data without noise
+NOTHING = 1e-10  # what may be zero, as far as the fit allows it
 MAX_DENOMINATOR, MOST_COMPLEX = 12, 100
 LEVEL = 0.05
 ROUNDING = 1e-13
@@ -94,7 +95,7 @@ def _simplest(constant: Constant) -> float | None:
     if not math.isfinite(error):  # others can make up for any change
         return math.copysign(1.0, value) if constant.letter in "ac" else 0.0
     reach = WITHIN * error + EXACT * abs(value) + ROUNDING
-    if abs(value) <= reach:
+    if abs(value) <= reach + NOTHING:
         return 0.0
     found = min(_simple_numbers(abs(value), reach), default=None)
     return None if found is None else math.copysign(found[1], value)

@@ -23,7 +23,7 @@ from kansci.solvers.residual import Residual
 from kansci.solvers.solve import solve
 from kansci.solvers.statement import all_points, as_terms, problem_loss
 from kansci.solvers.unknowns import Unknowns
-from kansci.surgery.fold import fold_affine
+from kansci.surgery.fold import fold_affine, standardize_nodes
 from kansci.surgery.hold import hold_constants, with_held_as
 from kansci.surgery.selection import select_edges, symbolic_edges
 from kansci.surgery.symbolize import drop_splines, set_symbol, split_edge
@@ -159,7 +159,7 @@ def snap(
     left = list(spline_edges(model) if edges is None else edges)
     select_edges(model, left)
     knows = any(bool(symbolic_edges(layer).any()) for layer in model.layers)
-    model, left = _split(model, left)
+    model, left = _split(standardize_nodes(model, all_points(terms)) if not knows else model, left)
     search = _Search(terms, functions, resolution, steps, knows, FLOOR * problem_loss(model, terms))
     states = [search.start(model)]
     for edge in left:
