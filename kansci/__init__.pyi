@@ -36,6 +36,7 @@ from .surgery.grid import refine as refine
 from .surgery.grow import deepen as deepen
 from .surgery.grow import widen as widen
 from .surgery.hold import hold_constants as hold_constants
+from .surgery.modular import modular as modular
 from .surgery.perturb import perturb as perturb
 from .surgery.prune import prune as prune
 from .surgery.restrict import restrict as restrict

@@ -44,7 +44,7 @@ INNER: dict[str, Surgery] = {
     "thaw one": lambda model, x: ks.thaw(model, x, [ks.Edge(0, 1, 0)], tolerance=1e-1),
 }
 SURGERY = PUBLIC | INNER
-RECORDS = {"Pruning", "connection_cost"}
+RECORDS = {"Pruning", "connection_cost", "modular"}
 KEEPING: dict[str, Surgery] = {
     "arrange": ks.arrange,
     "deepen the inputs": lambda model, x: ks.deepen(model, 1),
