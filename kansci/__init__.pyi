@@ -2,6 +2,7 @@ from . import errors as errors
 from . import functions as functions
 from . import physics as physics
 from . import plot as plot
+from . import report as report
 from .checkpoint import load as load
 from .checkpoint import save as save
 from .config import Edge as Edge
