@@ -40,7 +40,7 @@ def draw_attribution(
 
     Example:
         >>> ax = draw_attribution([0.8, 0.6], names=["x", "y"])
-        >>> [bar.get_width() for bar in ax.patches], [text.get_text() for text in ax.get_yticklabels()]
+        >>> [float(bar.get_width()) for bar in ax.patches], [text.get_text() for text in ax.get_yticklabels()]
         ([0.8, 0.6], ['x', 'y'])
 
     References:

@@ -97,7 +97,7 @@ def edge_strengths(seen: Trace, layer: int) -> Float[np.ndarray, "subnode in"]:
     return np.divide(edges, subnodes, out=np.zeros_like(edges), where=subnodes > 0)
 
 
-def edge_scores(seen: Trace, importance: Any) -> list[Float[np.ndarray, "subnode in"]] | None:
+def edge_scores(seen: Trace, importance: Any) -> list[Float[np.ndarray, "_ _"]] | None:
     """Scores of the edges of each layer, from a record with `edges` or from arrays; None for None.
 
     Raises:

@@ -25,7 +25,7 @@ def draw_dense(
     model: DenseNetwork,
     seen: Trace,
     layout: Layout,
-    scores: Sequence[Float[np.ndarray, "out in"]] | None = None,
+    scores: Sequence[Float[np.ndarray, "_ _"]] | None = None,
 ) -> None:
     """Draw lines first, then nodes; the scores of lines are by default `line_strengths`."""
     sizes = [0.0, *(min(FILL * layout.width / len(nodes), LARGEST_BOX) for nodes in layout.nodes[1:-1]), 0.0]

@@ -115,7 +115,7 @@ def draw_model(
     model: MultKAN,
     seen: Trace,
     layout: Layout,
-    scores: Sequence[Float[np.ndarray, "subnode in"]] | None = None,
+    scores: Sequence[Float[np.ndarray, "_ _"]] | None = None,
     *,
     named: bool,
 ) -> None:

@@ -111,7 +111,7 @@ def find_knee(points: Float[np.ndarray, "n 2"], front: np.ndarray) -> int:
 
 
 def _candidate(entry: Any) -> Candidate:
-    if isinstance(entry, tuple) and not hasattr(entry, "complexity"):
+    if type(entry) is tuple:
         if len(entry) not in (2, 3):
             raise ConfigError(f"expected (complexity, error) or (complexity, error, formula), got {entry!r}")
         return Candidate(*entry)
@@ -128,10 +128,10 @@ def _label(ax: Axes, candidates: Sequence[Candidate], points: np.ndarray, front:
     for number in sorted({*front, marked}):
         text = label_text(candidates[number].label)
         left = points[number, 0] > middle
-        place = {"ha": "right", "xytext": (-7, 5)} if left else {"ha": "left", "xytext": (7, 5)}
+        ha, offset = ("right", -7) if left else ("left", 7)
         if text:
-            style = {"color": SYMBOLIC if number == marked else INK, "fontsize": "small"}
-            ax.annotate(text, points[number], textcoords="offset points", va="bottom", **place, **style)
+            style: Any = {"color": SYMBOLIC if number == marked else INK, "fontsize": "medium"}
+            ax.annotate(text, points[number], (offset, 5), textcoords="offset points", ha=ha, va="bottom", **style)
 
 
 def label_text(label: Any) -> str:

@@ -22,10 +22,10 @@ class Folded:
         parts: names and what they stand for; each may contain those before it.
     """
 
-    formulas: tuple[sympy.Expr, ...]
-    parts: dict[sympy.Symbol, sympy.Expr] = field(default_factory=dict)
+    formulas: tuple[Any, ...]
+    parts: dict[sympy.Symbol, Any] = field(default_factory=dict)
 
-    def unfolded(self) -> tuple[sympy.Expr, ...]:
+    def unfolded(self) -> tuple[Any, ...]:
         """The formulas without names."""
         known: dict[Any, Any] = {}
         for name, part in self.parts.items():
@@ -33,7 +33,7 @@ class Folded:
         return tuple(own.xreplace(known) for own in self.formulas)
 
 
-def fold(formulas: Sequence[sympy.Expr], letter: str = "g") -> Folded:
+def fold(formulas: Sequence[Any], letter: str = "g") -> Folded:
     """Name the parts of long formulas.
 
     A part that occurs more than once has one name. Parts are named from the inside out as soon as they are long, until
@@ -48,7 +48,7 @@ def fold(formulas: Sequence[sympy.Expr], letter: str = "g") -> Folded:
         >>> long = sympy.exp(sympy.sin(x * y + 1) ** 2 + x**2 * y) + sympy.log(x**2 + y**2 + x * sympy.cos(y) + 1)
         >>> folded = fold([long])
         >>> folded.formulas, len(folded.parts), folded.unfolded() == (long,)
-        ((g2 + exp(g1),), 2, True)
+        ((exp(g1) + log(g2),), 2, True)
     """
     if all(_size(own) <= SHORT for own in formulas):
         return Folded(tuple(formulas))
@@ -59,7 +59,7 @@ def _size(expression: sympy.Expr) -> int:
     return int(sympy.count_ops(expression))
 
 
-def _fresh(formulas: Sequence[sympy.Expr], letter: str) -> Iterator[sympy.Symbol]:
+def _fresh(formulas: Sequence[Any], letter: str) -> Iterator[sympy.Symbol]:
     taken = {str(symbol) for own in formulas for symbol in own.free_symbols}
     while any(name.startswith(letter) and name[len(letter) :].strip("_").isdigit() for name in taken):
         letter += letter[0]
@@ -69,11 +69,11 @@ def _fresh(formulas: Sequence[sympy.Expr], letter: str) -> Iterator[sympy.Symbol
 class _Folder:
     """Walks through expressions from the inside out, each part once."""
 
-    def __init__(self, formulas: Sequence[sympy.Expr], names: Iterator[sympy.Symbol]) -> None:
+    def __init__(self, formulas: Sequence[Any], names: Iterator[sympy.Symbol]) -> None:
         self.formulas, self.names = formulas, names
-        self.uses = Counter(part for own in formulas for part in _distinct_uses(own))
-        self.seen: dict[sympy.Expr, sympy.Expr] = {}
-        self.parts: dict[sympy.Symbol, sympy.Expr] = {}
+        self.uses: Counter[sympy.Basic] = Counter(part for own in formulas for part in _distinct_uses(own))
+        self.seen: dict[Any, Any] = {}
+        self.parts: dict[sympy.Symbol, Any] = {}
 
     def folded(self) -> Folded:
         found = tuple(self.inside(own) for own in self.formulas)
@@ -97,11 +97,11 @@ class _Folder:
         return self.seen[part]
 
 
-def _distinct_uses(expression: sympy.Expr) -> Iterator[sympy.Expr]:
+def _distinct_uses(expression: sympy.Basic) -> Iterator[sympy.Basic]:
     """Each part once for every different place above it."""
-    known = {expression}
+    known: set[sympy.Basic] = {expression}
     yield expression
-    todo = [expression]
+    todo: list[sympy.Basic] = [expression]
     while todo:
         for child in todo.pop().args:
             yield child

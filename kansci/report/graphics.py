@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SETTINGS = {"svg.fonttype": "path", "svg.hashsalt": "kansci"}
+SETTINGS: Any = {"svg.fonttype": "path", "svg.hashsalt": "kansci"}
+PADDING = 0.06  # [inch]
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
@@ -60,19 +61,26 @@ def as_svg(figure: "Figure", label: str, prefix: str) -> Markup:
     import matplotlib as mpl
 
     with io.StringIO() as file, mpl.rc_context(SETTINGS):
-        figure.savefig(file, format="svg", metadata=NO_METADATA)
+        figure.savefig(file, format="svg", metadata=NO_METADATA, bbox_inches="tight", pad_inches=PADDING)
         text = file.getvalue()
     _, _, body = text.partition("<svg")
     attributes, _, inside = body.partition(">")
     width, height = (float(value) for value in _viewbox(attributes)[2:])
     inside = re.sub(r"<metadata>.*?</metadata>", "", inside, count=1, flags=re.DOTALL)
-    inside = re.sub(r'(\sid="|xlink:href="#|url\(#)', rf"\g<1>{prefix}", inside)
+    inside = _renamed(inside, prefix)
     inside = re.sub(r' d="[^"]*"', lambda own: _shorter(own.group()), inside)
     opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img"'
         f' aria-label="{escape(label)}" viewBox="0 0 {width:g} {height:g}" style="width:{width / 72:.2f}in">'
     )
     return Markup(f"{opening}<title>{escape(label)}</title>{inside.rstrip()}")
+
+
+def _renamed(text: str, prefix: str) -> str:
+    """Names that are referred to get a prefix, all others go: several artists may have the same."""
+    needed = set(re.findall(r'(?:xlink:href="#|url\(#)([^")]+)', text))
+    text = re.sub(r'\sid="([^"]*)"', lambda own: own.group() if own.group(1) in needed else "", text)
+    return re.sub(r'(\sid="|xlink:href="#|url\(#)', rf"\g<1>{prefix}", text)
 
 
 def _viewbox(attributes: str) -> list[str]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from html import escape
+from itertools import zip_longest
 from typing import Any
 
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 VOID = frozenset({"meta", "br"})
 
 
@@ -48,34 +50,49 @@ def _attribute(name: str, value: Any) -> str:
     return f" {name}" if value is True else f' {name}="{escape(str(value))}"'
 
 
-def number_text(value: Any) -> str:
-    """A number with up to six digits, a dash where there is none; anything else as it is.
+def number_text(value: Any, digits: int = 6) -> str:
+    """A number of so many digits, a dash where there is none; anything else as it is.
 
     Example:
         >>> number_text(1.23456789e-7), number_text(12), number_text(None), number_text(True)
-        ('1.23457e−07', '12', '–', 'yes')
+        ('1.23457 × 10⁻⁷', '12', '–', 'yes')
     """
-    if hasattr(value, "item") and getattr(value, "size", None) != 0:
-        value = value.item() if _is_scalar(value) else value
-    if value is None:
+    if getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if value is None or value != value:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, float):
-        return "–" if value != value else f"{value:.6g}".replace("-", "−").replace("inf", "∞")
-    return str(value).replace("-", "−", 1) if isinstance(value, int) else str(value)
+    if not isinstance(value, int | float):
+        return str(value)
+    mantissa, _, exponent = (str(value) if isinstance(value, int) else f"{value:.{digits}g}").partition("e")
+    power = f" × 10{str(int(exponent)).translate(RAISED)}" if exponent else ""
+    return mantissa.replace("-", "−").replace("inf", "∞") + power
 
 
-def _is_scalar(value: Any) -> bool:
-    return getattr(value, "ndim", 0) == 0
+class Number(Markup):
+    """Text that stands to the right in its column, as numbers do."""
+
+    __slots__ = ()
 
 
-def table(rows: Sequence[Sequence[Any]], header: Sequence[str] = (), caption: str | None = None) -> Markup:
-    """Rows whose first cells are their headings, in a frame that scrolls where the page is narrower."""
-    head = element("thead", element("tr", *(element("th", name, scope="col") for name in header))) if header else None
-    body = element("tbody", *(_row(row) for row in rows))
-    title = element("caption", caption) if caption else None
-    return scrolling(element("table", title, head, body), caption or "table")
+def table(
+    rows: Sequence[Sequence[Any]], header: Sequence[str] = (), *, digits: int = 6, label: str = "table"
+) -> Markup:
+    """Rows whose first cells are their headings, in a frame that scrolls where the page is narrower.
+
+    Columns with numbers are set to the right.
+    """
+    right = [any(_is_number(own) for own in column) for column in zip_longest(*rows)]
+    head = [element("th", name, scope="col", class_=_side(own)) for name, own in zip(header, right, strict=False)]
+    body = []
+    for first, *others in rows:
+        cells = (
+            element("td", _shown(own, digits), class_=_side(at)) for own, at in zip(others, right[1:], strict=False)
+        )
+        body.append(element("tr", element("th", _shown(first, digits), scope="row"), *cells))
+    title = element("thead", element("tr", *head)) if head else None
+    return scrolling(element("table", title, element("tbody", *body)), label)
 
 
 def scrolling(content: Markup, label: str, kind: str = "scroll") -> Markup:
@@ -83,15 +100,13 @@ def scrolling(content: Markup, label: str, kind: str = "scroll") -> Markup:
     return element("div", content, class_=kind, tabindex=0, role="region", aria_label=label)
 
 
-def _row(row: Sequence[Any]) -> Markup:
-    first, *others = row
-    return element("tr", element("th", _shown(first), scope="row"), *(_cell(own) for own in others))
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Number) or not (value is None or isinstance(value, str | bool))
 
 
-def _cell(value: Any) -> Markup:
-    numeric = not isinstance(value, str)
-    return element("td", _shown(value), class_="number" if numeric and not isinstance(value, Markup) else None)
+def _side(right: bool) -> str | None:
+    return "number" if right else None
 
 
-def _shown(value: Any) -> str:
-    return value if isinstance(value, Markup) else number_text(value)
+def _shown(value: Any, digits: int) -> str:
+    return value if isinstance(value, Markup) else number_text(value, digits)

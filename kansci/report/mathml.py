@@ -14,8 +14,9 @@ from sympy.printing.mathml import MathMLPresentationPrinter
 from kansci.report.markup import Markup
 
 DIGITS = 6
-LONG = 6  # operations beyond which e^... is written exp(...)
+LONG = 5  # operations beyond which e^... is written exp(...)
 TIMES, APPLY = "⁢", "⁡"  # invisible
+THIN_SPACE = '<mspace width="0.17em"></mspace>'
 NAMES = {"ExponentialE": "e", "ImaginaryI": "i", "InvisibleTimes": TIMES, "ApplyFunction": APPLY}
 KNOWN = frozenset(dir(sympy.functions))
 SHORTER = {"log": "ln", "gamma": "Γ", "sign": "sgn", "asin": "arcsin", "acos": "arccos", "atan": "arctan"}
@@ -23,7 +24,7 @@ UNNAMED = (sympy.exp, sympy.Abs, sympy.Piecewise)
 LEADING = ("mrow", "msup", "msub", "mfrac")
 
 
-def as_mathml(expression: sympy.Expr, left: sympy.Expr | None = None, *, digits: int = DIGITS) -> Markup:
+def as_mathml(expression: sympy.Basic, left: sympy.Basic | None = None, *, digits: int = DIGITS) -> Markup:
     """An expression, or an equation, as a MathML element that is a line of its own.
 
     Args:
@@ -48,6 +49,10 @@ def as_mathml(expression: sympy.Expr, left: sympy.Expr | None = None, *, digits:
 def rounded(value: sympy.Float, digits: int) -> str:
     """A floating-point number of so many digits, without zeros at its end."""
     return f"{float(value):.{digits}g}"
+
+
+class Exponential(sympy.Function):
+    """e^x as a name that SymPy takes for no power."""
 
 
 class _Printer(MathMLPresentationPrinter):
@@ -117,19 +122,30 @@ class _Printer(MathMLPresentationPrinter):
     def _print_Heaviside(self, expr: Any) -> Any:
         return self.applied(self.leaf("mi", "Θ"), expr.args[0])
 
-    def _print_exp(self, expr: Any) -> Any:
-        if sympy.count_ops(expr.args[0]) > LONG:
-            return self.applied(self.leaf("mi", "exp"), expr.args[0])
-        return self.node("msup", self.leaf("mi", "e"), self._print(expr.args[0]))
+    def _print_Exponential(self, expr: Any) -> Any:
+        argument = expr.args[0]
+        if sympy.count_ops(argument) > LONG:
+            return self.applied(self.leaf("mi", "exp"), argument)
+        return self.node("msup", self.leaf("mi", "e"), self._print(argument))
 
-    def _print_Pow(self, expr: Any) -> Any:
-        base, exponent = expr.as_base_exp()
+    _print_exp = _print_Exponential
+
+    def _print_Mul(self, expr: Any) -> Any:
+        """SymPy's, but e^-x stays above the line of a fraction, and 3.7 is not 37/10."""
+        factors: list[Any] = [_plain_factor(own) for own in expr.args]
+        return super()._print_Mul(sympy.Mul(*factors, evaluate=False))
+
+    def _print_Rational(self, e: Any) -> Any:
+        return self._print_Float(e) if _is_decimal(e) else super()._print_Rational(e)
+
+    def _print_Pow(self, e: Any) -> Any:
+        base, exponent = e.as_base_exp()
         simple = (
             isinstance(base, sympy.Function) and len(base.args) == 1 and not isinstance(base, sympy.exp | sympy.Abs)
         )
         if simple and exponent.is_Integer and exponent > 1:
             return self.applied(self.node("msup", self.name(base), self._print(exponent)), *base.args)
-        return super()._print_Pow(expr)
+        return super()._print_Pow(e)
 
     def _print_Piecewise(self, expr: Any) -> Any:
         rows = []
@@ -137,6 +153,17 @@ class _Printer(MathMLPresentationPrinter):
             when = self.leaf("mtext", "otherwise") if condition == sympy.true else self._print(condition)
             rows.append(self.node("mtr", self.node("mtd", self._print(value)), self.node("mtd", when)))
         return self.node("mrow", self.leaf("mo", "{"), self.node("mtable", *rows))
+
+
+def _plain_factor(factor: Any) -> Any:
+    if isinstance(factor, sympy.exp):
+        return Exponential(*factor.args)
+    return sympy.Float(factor) if factor.is_Rational and _is_decimal(factor) else factor
+
+
+def _is_decimal(number: Any) -> bool:
+    """Whether a fraction is a decimal of few digits, and no half or quarter."""
+    return number.q % 10 == 0 and 10**DIGITS % number.q == 0 and abs(number.p) < 10**DIGITS
 
 
 def _serialize(node: Any) -> str:
@@ -148,6 +175,8 @@ def _serialize(node: Any) -> str:
         text = _serialize(child)
         if text == f"<mo>{TIMES}</mo>" and _begins_with_number(child.nextSibling):
             text = "<mo>·</mo>"
+        elif text == f"<mo>{TIMES}</mo>" and _begins_with_word(child.nextSibling):
+            text += THIN_SPACE
         parts.append(text)
     attributes = "".join(f' {name}="{escape(value)}"' for name, value in node.attributes.items())
     return f"<{node.tagName}{attributes}>{''.join(parts)}</{node.tagName}>"
@@ -158,14 +187,21 @@ def _plain(text: str) -> str:
     for name, character in NAMES.items():
         text = text.replace(f"&{name};", character)
     text = unescape(text) if re.fullmatch(r"&#?\w+;", text) else text
-    return "−" if text == "-" else text
+    return re.sub(r"^-(?=[\d.]*$)", "−", text)
 
 
 def _begins_with_number(node: Any) -> bool:
-    while node is not None and node.nodeType == node.ELEMENT_NODE:
-        if node.tagName == "mn":
-            return True
-        if node.tagName not in LEADING:
-            return False
+    first = _first_leaf(node)
+    return first is not None and first.tagName == "mn"
+
+
+def _begins_with_word(node: Any) -> bool:
+    """As sin and exp do."""
+    first = _first_leaf(node)
+    return first is not None and first.tagName == "mi" and len(_plain(first.firstChild.data)) > 1
+
+
+def _first_leaf(node: Any) -> Any:
+    while node is not None and node.tagName in LEADING:
         node = node.firstChild
-    return False
+    return node

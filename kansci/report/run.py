@@ -1,5 +1,6 @@
 """What a run consists of, gathered from what the caller has."""
 
+import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from kansci.solvers.solution import Estimate, Solution
 from kansci.solvers.statement import all_points, as_terms
 from kansci.symbolic.estimates import Constant, constant_estimates
 from kansci.symbolic.formula import formula as formula_of
+from kansci.symbolic.parse import parse_formula
+
+CONSTANTS = {"pi", "E", "e"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Run:
     solution: Solution | None
     models: Mapping[str, Network]
     points: Any
-    formulas: tuple[sympy.Expr | str, ...]
+    formulas: tuple[Any, ...]
     names: Sequence[str] | None
     output_names: Sequence[str] | None
     constants: Mapping[str, Estimate]
@@ -57,7 +61,7 @@ class Run:
         formulas = _formulas(formula) if formula is not None else _own_formulas(only, names)
         known = dict(solution.parameters) if solution is not None else {}
         known |= _constants(only, data if formulas else None, constants)
-        points = None if terms is None or only is None else all_points(terms)
+        points = None if terms is None or only is None else all_points(terms).to(only.layers[0].node_scale)
         return cls(solution, models, points, formulas, names, output_names, known)
 
     def left_sides(self) -> list[sympy.Symbol]:
@@ -80,7 +84,7 @@ def _networks(model: Any) -> dict[str, Network]:
     return {name: own for name, own in models.items() if isinstance(own, Network)}
 
 
-def _formulas(formula: Any) -> tuple[sympy.Expr | str, ...]:
+def _formulas(formula: Any) -> tuple[Any, ...]:
     """Expressions; texts that cannot be read stay texts."""
     several = [formula] if isinstance(formula, str | sympy.Basic) else list(formula)
     lines = [line for own in several for line in (own.splitlines() if isinstance(own, str) else [own])]
@@ -88,9 +92,7 @@ def _formulas(formula: Any) -> tuple[sympy.Expr | str, ...]:
 
 
 def _read(text: str) -> sympy.Expr | str:
-    """The expression of a formula whose variables are all the names in it that are no functions."""
-    from kansci.symbolic.parse import parse_formula
-
+    """The expression of a formula whose variables are all names in it that are not called."""
     try:
         return parse_formula(text, _variables(text))
     except FormulaError:
@@ -98,17 +100,13 @@ def _read(text: str) -> sympy.Expr | str:
 
 
 def _variables(text: str) -> list[str]:
-    import ast
-
-    from kansci.functions import ALIASES, LIBRARY
-
     try:
         tree = ast.parse(text.replace("^", "**").strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called}
-    return sorted(found - {"pi", "E", "e"} - set(LIBRARY) - set(ALIASES))
+    return sorted(found - CONSTANTS)
 
 
 def _own_formulas(model: Network | None, names: Sequence[str] | None) -> tuple[sympy.Expr, ...]:

@@ -1,5 +1,6 @@
 """The sections of the page."""
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +14,15 @@ from kansci.nn.multkan import MultKAN
 from kansci.report.findings import describe, drawings
 from kansci.report.fold import fold
 from kansci.report.graphics import draw_figure
-from kansci.report.markup import Markup, element, number_text, scrolling, table
+from kansci.report.markup import Markup, Number, element, number_text, scrolling, table
 from kansci.report.mathml import as_mathml
 from kansci.report.run import Run
 from kansci.solvers.solution import Estimate, History
 
-FEW = 8  # metrics that are shown side by side
+FEW = 8  # metrics that are shown side by side, and parts of formulas that are open
 ROWS = 12  # of a history that are listed
+DIGITS = 4  # of metrics
+PLACES = 12  # most decimals of a constant
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,10 @@ def formula_blocks(run: Run) -> list[Markup]:
         for name, own in zip(left, run.formulas, strict=True)
     ]
     if folded.parts:
-        parts = [_part(name, own) for name, own in folded.parts.items()]
-        whole = [_equation(name, own) for name, own in zip(left, run.formulas, strict=True) if own in expressions]
+        opened = len(folded.parts) <= FEW
+        parts = [_part(name, own, opened=opened) for name, own in folded.parts.items()]
+        pairs = zip(left, run.formulas, strict=True)
+        whole = [_equation(name, own) for name, own in pairs if isinstance(own, sympy.Basic)]
         blocks += [element("p", "with"), *parts, element("details", element("summary", "written out"), *whole)]
     if expressions:
         listed = [f"{name} = {own}" for name, own in zip(left, run.formulas, strict=True)]
@@ -89,15 +94,22 @@ def formula_blocks(run: Run) -> list[Markup]:
     return blocks
 
 
-def _equation(left: sympy.Symbol, right: sympy.Expr) -> Markup:
+def _equation(left: sympy.Symbol, right: sympy.Basic) -> Markup:
     return scrolling(as_mathml(right, left), f"{left} = {right}", "formula")
 
 
-def _part(name: sympy.Symbol, expression: sympy.Expr) -> Markup:
-    """One named part, open; a reader may close it."""
-    inputs = ", ".join(sorted(map(str, expression.free_symbols)))
+def _part(name: sympy.Symbol, expression: sympy.Expr, *, opened: bool) -> Markup:
+    """What a name stands for, which a reader may open and close."""
+    inputs = sorted(expression.free_symbols, key=str)
+    heading = element("summary", as_mathml(_call(name, inputs)))
     body = scrolling(as_mathml(expression, name), f"{name} = {expression}", "formula part")
-    return element("details", element("summary", f"{name} of {inputs}"), body, open=True)
+    return element("details", heading, body, open=opened)
+
+
+def _call(name: sympy.Symbol, inputs: Sequence[Any]) -> Any:
+    """name(inputs)."""
+    function: Any = sympy.Function(str(name))
+    return function(*inputs)
 
 
 def _folded_text(heading: str, text: str) -> Markup:
@@ -105,26 +117,28 @@ def _folded_text(heading: str, text: str) -> Markup:
 
 
 def _result(run: Run, metrics: Mapping[str, Any], rows: Sequence[Sequence[Any]]) -> list[Markup]:
-    shown = dict(metrics)
+    """Metrics side by side or one below the other, but those that the table has already."""
+    shown: dict[str, Any] = {}
     if run.solution is not None:
         own = {"status": run.solution.status, "loss": run.solution.loss, "error estimate": run.solution.error_estimate}
-        shown = {**{name: value for name, value in own.items() if value is not None}, **shown}
+        shown = {name: value for name, value in own.items() if value is not None}
+    listed = {str(row[0]) for row in rows}
+    shown |= {name: value for name, value in metrics.items() if name not in listed}
     blocks = []
     if shown and len(shown) <= FEW:
-        pairs = (
-            element("div", element("dt", _words(name)), element("dd", number_text(v))) for name, v in shown.items()
-        )
-        blocks.append(element("dl", *pairs, class_="chips"))
+        blocks.append(element("dl", *(_chip(name, value) for name, value in shown.items()), class_="chips"))
     elif shown:
-        blocks.append(table([(_words(name), value) for name, value in shown.items()], ["metric", "value"]))
+        pairs = [(_words(name), value) for name, value in shown.items()]
+        blocks.append(table(pairs, ["metric", "value"], digits=DIGITS, label="metrics"))
     if rows:
-        header, *body = rows
-        blocks.append(table(body, list(map(str, header))))
+        (first, *others), *body = rows
+        named = [(_words(str(own[0])), *own[1:]) for own in body]
+        blocks.append(table(named, [str(own) for own in (first, *others)], digits=DIGITS))
     return blocks
 
 
 def _chip(name: str, value: Any) -> Markup:
-    return element("div", element("dt", _words(name)), element("dd", number_text(value)))
+    return element("div", element("dt", _words(name)), element("dd", number_text(value, DIGITS)))
 
 
 def _words(name: str) -> str:
@@ -132,10 +146,31 @@ def _words(name: str) -> str:
 
 
 def _constants(constants: Mapping[str, Estimate]) -> list[Markup]:
-    if not constants:
-        return []
-    rows = [(name, own.value, own.standard_error) for name, own in constants.items()]
-    return [table(rows, ["constant", "value", "standard error"])]
+    """Those that the data determine, each to the second digit of its error, then the others."""
+    known = {name: own for name, own in constants.items() if math.isfinite(own.standard_error)}
+    blocks = []
+    if known:
+        rows = [(name, *estimate_texts(own)) for name, own in known.items()]
+        blocks.append(table(rows, ["constant", "value", "standard error"], label="constants"))
+    others = [(name, own.value) for name, own in constants.items() if name not in known]
+    if others:
+        heading = element("summary", f"not determined by the data: {len(others)}")
+        blocks.append(element("details", heading, table(others, ["constant", "value"])))
+    return blocks
+
+
+def estimate_texts(estimate: Estimate) -> tuple[Number, Number]:
+    """Value and standard error, rounded to the second digit of the error.
+
+    Example:
+        >>> estimate_texts(Estimate(3.14159265, 0.000123)), estimate_texts(Estimate(-0.5, 3.3e-5))
+        (('3.14159', '0.00012'), ('−0.500000', '0.000033'))
+    """
+    value, error = estimate
+    places = 1 - math.floor(math.log10(error)) if error > 0 else 0
+    if not 0 < places <= PLACES or abs(value) >= 10**PLACES:
+        return Number(number_text(value, 15)), Number(number_text(float(error), 2))
+    return Number(f"{value:.{places}f}".replace("-", "−")), Number(f"{error:.{places}f}")
 
 
 def _analysis(records: Sequence[Any], pictures: _Pictures) -> list[Markup]:
@@ -168,7 +203,15 @@ def _drawing(run: Run, name: str) -> Callable[[], Any]:
 
     n_outputs = run.models[name].n_outputs
     names = run.output_names if run.output_names is not None and len(run.output_names) == n_outputs else None
-    return lambda: draw_network(run.models[name], run.points, names=run.names, output_names=names)
+    labels = [None if own is None else [_symbol(each) for each in own] for own in (run.names, names)]
+    return lambda: draw_network(run.models[name], run.points, names=labels[0], output_names=labels[1])
+
+
+def _symbol(name: str) -> str:
+    """A name as mathematics; what is no name of a variable stays as it is."""
+    from kansci.plot.tree import leaf_name
+
+    return leaf_name(name) if name.isidentifier() else name
 
 
 def _history(run: Run, given: Any, pictures: _Pictures) -> list[Markup]:
@@ -194,5 +237,6 @@ def _figures(figures: Mapping[str, Any], pictures: _Pictures) -> list[Markup]:
     return [element("div", *drawn, class_="figures")] if drawn else []
 
 
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, int | float | None) else str(value)
+def _plain(value: Any) -> str:
+    """As text, to the left in its cell."""
+    return number_text(value) if isinstance(value, bool | None) else str(value)
