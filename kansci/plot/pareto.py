@@ -12,7 +12,6 @@ from kansci.errors import ConfigError, DataError, FormulaError
 from kansci.plot.style import GRAY, INK, SPLINE, SYMBOLIC, new_axes, open_frame, text_length
 from kansci.symbolic.formula import formula
 
-SMALLEST = 1e-17  # of errors that are drawn
 LONGEST = 26.0  # of labels, relative to the size of their letters
 DIGITS = 3
 
@@ -36,6 +35,7 @@ def draw_pareto(
     *,
     chosen: int | None = None,
     noise: float | None = None,
+    names: Sequence[str] | None = None,
     error_name: str = "error",
     ax: Axes | None = None,
 ) -> Axes:
@@ -50,6 +50,7 @@ def draw_pareto(
             `.function`.
         chosen: number of the formula to mark instead of the knee.
         noise: an error to draw a line at, such as that of the data.
+        names: of the inputs of networks.
         error_name: of the vertical axis.
         ax: where to draw; by default the axes of a new figure.
 
@@ -73,7 +74,7 @@ def draw_pareto(
         raise DataError("expected at least one formula, got none")
     if chosen is not None and chosen not in range(len(candidates)):
         raise ConfigError(f"expected chosen from 0 to {len(candidates) - 1}, got {chosen}")
-    points = np.array([(own.complexity, max(own.error, SMALLEST)) for own in candidates], dtype=float)
+    points = _points(candidates)
     best = on_front(points)
     marked = find_knee(points, best) if chosen is None else chosen
     ax = new_axes(5.0, 3.6) if ax is None else ax
@@ -89,8 +90,17 @@ def draw_pareto(
         ax.axhline(noise, color=GRAY, linestyle=":", linewidth=1, gid="noise")
     ax.set(xlabel="complexity", ylabel=error_name, yscale="log")
     ax.margins(x=0.08, y=0.12)
-    _label(ax, candidates, points, [int(own) for own in best], marked)
+    texts = [label_text(own.label, names) for own in candidates]
+    _label(ax, texts, points, sorted({*best.tolist(), marked}), marked)
     return ax
+
+
+def _points(candidates: Sequence[Candidate]) -> Float[np.ndarray, "n 2"]:
+    """Complexities and errors; an error of zero is drawn as a tenth of the smallest one."""
+    points = np.array([(own.complexity, own.error) for own in candidates], dtype=float)
+    positive = points[points[:, 1] > 0, 1]
+    points[:, 1] = np.maximum(points[:, 1], positive.min(initial=1.0) / 10)
+    return points
 
 
 def on_front(points: Float[np.ndarray, "n 2"]) -> np.ndarray:
@@ -122,26 +132,25 @@ def _candidate(entry: Any) -> Candidate:
     return Candidate(entry.complexity, error, next(labels, ""))
 
 
-def _label(ax: Axes, candidates: Sequence[Candidate], points: np.ndarray, front: list[int], marked: int) -> None:
+def _label(ax: Axes, texts: Sequence[str], points: Float[np.ndarray, "n 2"], shown: Sequence[int], marked: int) -> None:
     """The formulas on the front, those in the right half to the left of their points."""
     middle = (points[:, 0].min() + points[:, 0].max()) / 2
-    for number in sorted({*front, marked}):
-        text = label_text(candidates[number].label)
-        left = points[number, 0] > middle
-        ha, offset = ("right", -7) if left else ("left", 7)
-        if text:
-            style: Any = {"color": SYMBOLIC if number == marked else INK, "fontsize": "medium"}
-            ax.annotate(text, points[number], (offset, 5), textcoords="offset points", ha=ha, va="bottom", **style)
+    for number in shown:
+        ha, offset = ("right", -7) if points[number, 0] > middle else ("left", 7)
+        if texts[number]:
+            color = SYMBOLIC if number == marked else INK
+            style: Any = {"ha": ha, "va": "bottom", "color": color, "fontsize": "medium"}
+            ax.annotate(texts[number], points[number], (offset, 5), textcoords="offset points", **style)
 
 
-def label_text(label: Any) -> str:
+def label_text(label: Any, names: Sequence[str] | None = None) -> str:
     """A formula with three digits, as mathematics where it is an expression; "" where it is none or too long."""
     if isinstance(label, str) or label is None:
         return label or ""
     if isinstance(label, list | tuple):
-        return ", ".join(filter(None, map(label_text, label)))
+        return ", ".join(filter(None, (label_text(own, names) for own in label)))
     try:
-        found = [label] if isinstance(label, sympy.Basic) else formula(label)
+        found = [label] if isinstance(label, sympy.Basic) else formula(label, names)
         text = ", ".join(f"${sympy.latex(_short(own))}$" for own in found)
         return text if text_length(text) <= LONGEST else ""
     except (FormulaError, ConfigError, ValueError):

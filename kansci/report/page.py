@@ -60,7 +60,8 @@ def write_report(
         table: rows, the first of them the header.
         constants: {name: Estimate}, or the records of `constant_estimates`; by default those of the formula, where
             there are data, and the solution's parameters.
-        analysis: records such as `Attribution`, `Separability`, `Suggestion` lists or anything with a readable repr.
+        analysis: what `attribution_scores`, `suggest`, `snap` and others returned, or texts, or anything with a
+            readable repr; those that can be drawn are.
         figures: captions and what to show: figures, axes, or functions that return one; "network" and "history"
             take the place of the pictures drawn by default.
         settings: names and values.

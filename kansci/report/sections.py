@@ -11,7 +11,7 @@ import sympy
 
 from kansci.nn.dense import DenseNetwork
 from kansci.nn.multkan import MultKAN
-from kansci.report.findings import describe, drawings
+from kansci.report.findings import describe, drawings, heading_of
 from kansci.report.fold import fold
 from kansci.report.graphics import draw_figure
 from kansci.report.markup import Markup, Number, element, number_text, scrolling, table
@@ -53,7 +53,7 @@ def sections_of(
         Section("Formula", formula_blocks(run)),
         Section("Result", _result(run, metrics, rows)),
         Section("Constants", _constants(run.constants)),
-        Section("Analysis", _analysis(analysis, pictures)),
+        Section("Analysis", _analysis(analysis, run.names, pictures)),
         Section("Network", _networks(run, known.get("network"), pictures)),
         Section("History", _history(run, known.get("history"), pictures)),
         Section("Figures", _figures(others, pictures)),
@@ -173,12 +173,11 @@ def estimate_texts(estimate: Estimate) -> tuple[Number, Number]:
     return Number(f"{value:.{places}f}".replace("-", "−")), Number(f"{error:.{places}f}")
 
 
-def _analysis(records: Sequence[Any], pictures: _Pictures) -> list[Markup]:
+def _analysis(analysis: Sequence[Any], names: Sequence[str] | None, pictures: _Pictures) -> list[Markup]:
     blocks = []
-    for record in records:
-        heading, text = describe(record)
-        blocks += [element("h3", heading), element("pre", text, class_="wrap")]
-        drawn = [pictures.draw(caption, drawing) for caption, drawing in drawings(record)]
+    for record in analysis:
+        blocks += [element("h3", heading_of(record)), describe(record)]
+        drawn = [pictures.draw(caption, drawing) for caption, drawing in drawings(record, names)]
         if drawn:
             blocks.append(element("div", *drawn, class_="figures"))
     return blocks

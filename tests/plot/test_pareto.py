@@ -50,6 +50,7 @@ def test_an_error_of_zero_is_drawn():
     ax = draw([(1, 0.5), (2, 0.0)])
     low, high = ax.get_ylim()
     assert all(low < error < high for _, error in places(ax, "front"))
+    assert places(draw([(1, 1e-30), (2, 0.0), (3, 0.0)]), "front") == [(1, 1e-30), (2, pytest.approx(1e-31))]
 
 
 class Entry(NamedTuple):
@@ -63,6 +64,7 @@ def test_records_are_read_by_their_attributes():
     assert places(ax, "front") == [(1, 0.5), (2, 0.1)]
     (label,) = [text.get_text() for text in ax.texts]
     assert "sin" in label
+    assert "t" in draw([Entry(2, 0.1, kanpile("sin(2*x)", ["x"]))], names=["t"]).texts[0].get_text()
 
 
 @pytest.mark.parametrize(

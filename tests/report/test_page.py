@@ -15,6 +15,8 @@ import kansci as ks
 from kansci.errors import ConfigError
 from kansci.report.markup import VOID
 from kansci.solvers.solution import Estimate, History, Solution
+from kansci.symbolic.snap import Snap, Snapping
+from kansci.symbolic.suggest import Suggestion
 
 EVIL = '<script>alert("1")</script>&\'"'
 
@@ -197,6 +199,14 @@ def test_scores_and_fronts_are_drawn(tmp_path):
     page = read(tmp_path, analysis=[AttributionLike()])
     assert page.inside("h3") == ["Attribution like"]
     assert page.inside("figcaption") == ["How much each input matters", "Error against complexity"]
+
+
+def test_suggestions_and_snaps_are_tables(tmp_path):
+    found = Suggestion("sin", (2.0, 0.1, 1.0, 0.0), 1e-3, 2, -8.0)
+    snapping = Snapping(ks.MultKAN([1, 1]), (Snap(ks.Edge(0, 0, 0), "sin", (), 1e-6, 1e-12),))
+    page = read(tmp_path, analysis=[[found, found], snapping])
+    assert page.inside("h3") == ["Suggestions", "Snapping"]
+    assert {"0.001", "−8"} <= set(page.inside("td")) and {"sin", "1 × 10⁻⁶", "1 × 10⁻¹²"} <= set(page.inside("td"))
 
 
 @pytest.mark.parametrize("parts", [{"figures": {"a": 3}}, {"model": 3}, {"model": ks.MultKAN([2, 1]), "names": ["x"]}])
