@@ -31,6 +31,12 @@ $(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) ".[$*]"
 	@touch $@
 
+# Tests of pages are skipped where there is no browser and none can be installed.
+$(VENV)/.chromium: | $(VENV)/bin/python
+	command -v chromium || command -v google-chrome || \
+	  { apt-get update -qq && apt-get install -qq --yes --no-install-recommends chromium; } || true
+	@touch $@
+
 demo: $(VENV)/.installed-core
 	$(RUN) problems.poisson --case paper
 	@echo "The pictures are in runs/poisson/figures: open solution.svg first."
@@ -44,7 +50,7 @@ lint: $(VENV)/.installed-dev
 	$(RUN) pyright
 	$(VENV)/bin/lint-imports --no-cache
 
-accept: $(VENV)/.installed-dev
+accept: $(VENV)/.installed-dev $(VENV)/.installed-browser $(VENV)/.chromium
 	KANSCI_THOROUGH=3 $(RUN) pytest -m "(slow or hypothesis) and not (gpu or benchmark)" --timeout 1800 --jaxtyping-packages=
 
 bench: $(VENV)/.installed-compare

@@ -63,10 +63,10 @@ class _Command(Generic[Config]):
     config: tyro.conf.OmitArgPrefixes[Config]
 
     out: Path
-    """Folder for result.json, model.h5 and the figures."""
+    """Folder for result.json, model.h5, the figures and report.html."""
 
     figures: bool = True
-    """Whether to draw the figures."""
+    """Whether to draw the figures, in files and in the report."""
 
 
 def main(
@@ -120,10 +120,11 @@ def _run(name: str, command: _Command[Config], solve: Callable[[Config], Result]
     if result.formula is not None:
         print(result.formula)
     ks.save(command.out / "model.h5", result.model)
+    record = _record(name, command.config, result, seconds)
     with _replacing(command.out / "result.json") as path:
-        path.write_text(json.dumps(_record(name, command.config, result, seconds), indent=2, allow_nan=False))
-    if command.figures:
-        _draw(result.figures, command.out / "figures")
+        path.write_text(json.dumps(record, indent=2, allow_nan=False))
+    with _drawn(result.figures if command.figures else {}, command.out / "figures") as figures:
+        _report(command.out / "report.html", record, result, figures)
     print(f"wrote {command.out}")
 
 
@@ -175,16 +176,41 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, bool | int | str | None) else str(value)
 
 
-def _draw(figures: Mapping[str, "Callable[[], Figure]"], folder: Path) -> None:
+@contextmanager
+def _drawn(figures: Mapping[str, "Callable[[], Figure]"], folder: Path) -> "Iterator[dict[str, Figure]]":
+    """The figures, filed as vectors and pixels and closed at the end."""
+    if not figures:
+        yield {}
+        return
     import matplotlib.pyplot as plt
 
     folder.mkdir(exist_ok=True)
-    for name, draw in figures.items():
-        figure = draw()
-        for suffix in (".svg", ".png"):
-            with _replacing(folder / f"{name}{suffix}") as path, plt.rc_context({"svg.fonttype": "none"}):
-                figure.savefig(path, dpi=200)
-        plt.close(figure)
+    drawn = {name: draw() for name, draw in figures.items()}
+    try:
+        for name, figure in drawn.items():
+            for suffix in (".svg", ".png"):
+                with _replacing(folder / f"{name}{suffix}") as path, plt.rc_context({"svg.fonttype": "none"}):
+                    figure.savefig(path, dpi=200)
+        yield drawn
+    finally:
+        for figure in drawn.values():
+            plt.close(figure)
+
+
+def _report(path: Path, record: Mapping[str, Any], result: Result, figures: "Mapping[str, Figure]") -> None:
+    """The record as a page for readers."""
+    case = "" if record["case"] is None else f", case {record['case']}"
+    ks.report.write_report(
+        path,
+        title=f"{record['problem']}{case}",
+        summary=f"Solved in {record['seconds']:.1f} s by python -m problems.{record['problem']}.",
+        formula=result.formula,
+        metrics=record["metrics"],
+        table=result.table,
+        figures=figures,
+        settings=record["config"],
+        versions=record["versions"],
+    )
 
 
 def _layout(rows: Sequence[Sequence[str | Metric]]) -> str:

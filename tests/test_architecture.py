@@ -104,7 +104,7 @@ def test_version_is_the_installed_one():
     assert kansci.__version__ == version("kansci")
 
 
-LAZY_PACKAGES = [kansci, kansci.physics, kansci.plot]
+LAZY_PACKAGES = [kansci, kansci.physics, kansci.plot, kansci.report]
 
 
 @pytest.mark.parametrize("package", LAZY_PACKAGES, ids=lambda package: package.__name__)

@@ -1,4 +1,6 @@
+from .attribution import draw_attribution as draw_attribution
 from .edges import draw_edge as draw_edge
 from .history import draw_history as draw_history
 from .kanpiler import draw_kanpiler as draw_kanpiler
 from .network import draw_network as draw_network
+from .pareto import draw_pareto as draw_pareto

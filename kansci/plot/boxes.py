@@ -6,7 +6,7 @@ from matplotlib.colors import to_rgba_array
 
 from kansci.nn.layer import KANLayer
 from kansci.plot.canvas import Canvas
-from kansci.plot.curves import edge_curves, edge_strengths, has_spline, has_symbol, is_identity
+from kansci.plot.curves import edge_curves, has_spline, has_symbol, is_identity
 from kansci.plot.layout import Row
 from kansci.plot.style import INK, KINDS, POINTS_PER_INCH, function_label, text_length
 from kansci.tracing import Trace
@@ -18,10 +18,19 @@ SMALLEST = 4.0  # letters of a name [points]
 FAINTEST = 0.1  # opacity of an edge that does nothing
 
 
-def draw_boxes(canvas: Canvas, row: Row, layer: KANLayer, seen: Trace, number: int, *, named: bool) -> None:
-    """Draw the edges of layer `number`, with the functions of symbolic edges named or not."""
+def draw_boxes(
+    canvas: Canvas,
+    row: Row,
+    layer: KANLayer,
+    seen: Trace,
+    number: int,
+    strengths: Float[np.ndarray, "subnode in"],
+    *,
+    named: bool,
+) -> None:
+    """Draw the edges of layer `number`, the stronger the darker, the functions of symbolic edges named or not."""
     edges = row.targets, row.sources
-    opacity = FAINTEST + (1 - FAINTEST) * np.tanh(3 * edge_strengths(seen, number)[edges])
+    opacity = FAINTEST + (1 - FAINTEST) * np.tanh(3 * strengths[edges])
     kinds = zip(has_spline(layer)[edges], has_symbol(layer)[edges], strict=True)
     colors = translucent([KINDS[kind] for kind in kinds], opacity)
     inks = translucent([INK] * len(opacity), opacity)

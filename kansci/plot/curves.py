@@ -1,13 +1,13 @@
 """What pictures show of a model: which edges it has, what they are made of, and where they are looked at."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from kansci.errors import DataError
+from kansci.errors import DataError, ShapeError
 from kansci.nn.dense import DenseLayer, DenseNetwork
 from kansci.nn.layer import KANLayer
 from kansci.nn.networks import Network
@@ -95,6 +95,21 @@ def edge_strengths(seen: Trace, layer: int) -> Float[np.ndarray, "subnode in"]:
     """Standard deviation of each edge of a layer relative to that of the subnode it leads to."""
     edges, subnodes = _deviation(seen.edges[layer]), _deviation(seen.subnodes[layer])[:, None]
     return np.divide(edges, subnodes, out=np.zeros_like(edges), where=subnodes > 0)
+
+
+def edge_scores(seen: Trace, importance: Any) -> list[Float[np.ndarray, "_ _"]] | None:
+    """Scores of the edges of each layer, from a record with `edges` or from arrays; None for None.
+
+    Raises:
+        ShapeError: there is not one array for each layer, of the shape of its edges.
+    """
+    if importance is None:
+        return None
+    given = [torch.as_tensor(own) for own in getattr(importance, "edges", importance)]
+    wanted, found = [tuple(own.shape[1:]) for own in seen.edges], [tuple(own.shape) for own in given]
+    if found != wanted:
+        raise ShapeError(f"expected scores of shapes {wanted}, one array (subnodes, sources) a layer, got {found}")
+    return [np.abs(np.nan_to_num(own.detach().double().cpu().numpy())) for own in given]
 
 
 def edge_curves(layer: KANLayer, nodes: Float[Tensor, "n in"], points: int) -> Float[np.ndarray, "subnode in p"]:

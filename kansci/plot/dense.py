@@ -1,5 +1,7 @@
 """The picture of a dense network: straight lines for weights, and a curve in a box for the function of each node."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 
@@ -18,10 +20,16 @@ CROWDED = 12  # lines into a node beyond which they become thinner
 FAINTEST_LINE, FAINTEST_BOX = 0.07, 0.25  # opacities of what does nothing
 
 
-def draw_dense(canvas: Canvas, model: DenseNetwork, seen: Trace, layout: Layout) -> None:
-    """Draw lines first, then nodes."""
+def draw_dense(
+    canvas: Canvas,
+    model: DenseNetwork,
+    seen: Trace,
+    layout: Layout,
+    scores: Sequence[Float[np.ndarray, "_ _"]] | None = None,
+) -> None:
+    """Draw lines first, then nodes; the scores of lines are by default `line_strengths`."""
     sizes = [0.0, *(min(FILL * layout.width / len(nodes), LARGEST_BOX) for nodes in layout.nodes[1:-1]), 0.0]
-    lines = line_strengths(seen)
+    lines = line_strengths(seen) if scores is None else [np.minimum(own, 1.0) for own in scores]
     for number, layer in enumerate(model.layers):
         above, below = (size / 2 * np.array([0.0, 1.0]) for size in sizes[number : number + 2])
         starts, ends = layout.nodes[number] + above, layout.nodes[number + 1] - below

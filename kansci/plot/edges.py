@@ -1,6 +1,7 @@
 """The picture of one edge: its curve, what it is made of, and where the data lie."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import sympy
@@ -16,9 +17,10 @@ from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
 from kansci.plot.curves import edge_parts, finite, has_spline, has_symbol, look
 from kansci.plot.names import name_inputs
-from kansci.plot.style import GRAY, KINDS, SPLINE, SYMBOLIC, new_axes, open_frame, text_length
+from kansci.plot.style import GRAY, KINDS, PALETTE, SPLINE, SYMBOLIC, function_label, new_axes, open_frame, text_length
 
 POINTS = 400
+CANDIDATES, DASHES = PALETTE[1:], ((0, (5, 2)), (0, (2, 2)), (0, (6, 2, 1, 2)))
 BINS = 50
 DENSITY = 0.1  # height of the highest bar, relative to that of the axes
 PARTS = {
@@ -34,23 +36,26 @@ def draw_edge(
     x: Float[Tensor, "n d"] | None = None,
     *,
     names: Sequence[str] | None = None,
+    candidates: Sequence[Any] = (),
     ax: Axes | None = None,
 ) -> Axes:
     """Draw one edge over the domain of its knots and wherever data reach it.
 
     The curve is blue for spline edges, orange for symbolic ones and purple for both together; its summands
     are thin lines. Gray bars at the bottom show the density of the activations at x, small ticks the knots.
-    A symbolic edge carries its formula, constants rounded to three digits.
+    A symbolic edge carries its formula, constants rounded to three digits. Candidates are dashed.
 
     Args:
         model: left unchanged.
         edge: which edge, e.g. Edge(layer=0, target=2, source=1); target is a subnode.
         x: points (n, d) at which the network is looked at; by default Sobol points of its domain.
         names: of the raw inputs, or of raw inputs and features.
+        candidates: functions that the edge may be, as found by `suggest`, or a few of these.
         ax: where to draw; by default the axes of a new figure.
 
     Returns:
-        The axes. The curve has the gid "edge", its parts "base", "spline" and "symbolic", the bars "density".
+        The axes. The curve has the gid "edge", its parts "base", "spline" and "symbolic", the bars "density", the
+        candidates "candidate".
 
     Raises:
         ConfigError: the model has no such edge, or the number of names does not fit.
@@ -69,7 +74,9 @@ def draw_edge(
     knots = _grid(layer, edge)
     ax = new_axes(4.0, 3.0) if ax is None else ax
     open_frame(ax)
-    _draw_curves(ax, layer, edge, _points(knots, data))
+    points = _points(knots, data)
+    _draw_curves(ax, layer, edge, points)
+    _draw_candidates(ax, candidates, points)
     _draw_density(ax, data)
     _mark_knots(ax, knots)
     ax.set_title(_formula(layer, edge), color=SYMBOLIC, loc="left", fontsize="medium")
@@ -128,6 +135,22 @@ def _draw_curves(ax: Axes, layer: KANLayer, edge: Edge, points: Float[np.ndarray
         ax.legend(frameon=False, fontsize="small")
     color = KINDS[has_spline(layer)[at], has_symbol(layer)[at]]
     ax.plot(points, finite(parts.total[:, *at]), color=color, linewidth=2, gid="edge")
+
+
+def _draw_candidates(ax: Axes, candidates: Sequence[Any], points: Float[np.ndarray, "p"]) -> None:
+    """c f(a x + b) + d of each, with its name and relative error, without the axes being stretched for it."""
+    if not candidates:
+        return
+    low, high = ax.get_ylim()
+    for number, own in enumerate(candidates):
+        turn, color = divmod(number, len(CANDIDATES))
+        a, b, c, d = own.constants
+        values = c * library_function(own.function)(torch.as_tensor(a * points + b)) + d
+        style = {"color": CANDIDATES[color], "linestyle": DASHES[turn % len(DASHES)], "linewidth": 1.3}
+        label = f"{function_label(own.function)}  {own.error:.1e}"
+        ax.plot(points, finite(values), label=label, gid="candidate", **style)
+    ax.set_ylim(low, high)
+    ax.legend(frameon=False, fontsize="small")
 
 
 def _draw_density(ax: Axes, data: Float[np.ndarray, "n"]) -> None:

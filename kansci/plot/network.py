@@ -1,6 +1,7 @@
 """The picture of a network: nodes in columns, and the curve of every function in a small box on its way."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -12,7 +13,7 @@ from kansci.nn.multkan import MultKAN
 from kansci.nn.networks import Network
 from kansci.plot.boxes import draw_boxes
 from kansci.plot.canvas import Canvas
-from kansci.plot.curves import has_spline, has_symbol, look
+from kansci.plot.curves import edge_scores, edge_strengths, has_spline, has_symbol, look
 from kansci.plot.dense import draw_dense
 from kansci.plot.layout import Layout, place_dense, place_network
 from kansci.plot.names import Names, name_inputs, name_outputs
@@ -29,6 +30,7 @@ def draw_network(
     names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     function_names: bool = True,
+    importance: Any = None,
     scale: float = 1.0,
     ax: Axes | None = None,
 ) -> Axes:
@@ -38,6 +40,8 @@ def draw_network(
     standard deviations sigma over x, its opacity is
 
     .. math:: 0.1 + 0.9 \tanh\bigl(3\, \sigma(\varphi_{l,s,i}) / \sigma(\Sigma_j \varphi_{l,s,j})\bigr)
+
+    or, where scores of the edges are given as `importance`, 0.1 + 0.9 tanh(3 score).
 
     Spline edges are blue, symbolic edges orange, those with both parts purple. Masked edges are left out and
     their room goes to the others. Edges that only pass a value on are plain lines. Nodes with a plus sum
@@ -55,6 +59,8 @@ def draw_network(
         names: of the raw inputs, or of raw inputs and features; may hold formulas between dollar signs.
         output_names: one for each output.
         function_names: whether symbolic edges name their function, where the box has room.
+        importance: scores of edges, those of `attribution_scores` or one array (subnodes, sources) for each layer; by
+            default shares of standard deviations as above.
         scale: size of a new figure; at 1 it is 4 to 8 inches wide, by the number of edges.
         ax: where to draw; its frame is turned off. By default the axes of a new figure.
 
@@ -65,7 +71,7 @@ def draw_network(
 
     Raises:
         ConfigError: the number of names does not fit.
-        ShapeError: x is not (n, d) for this model.
+        ShapeError: x is not (n, d) for this model, or the scores are not those of its edges.
         DataError: x holds no points.
 
     Example:
@@ -77,17 +83,19 @@ def draw_network(
 
     References:
         Liu et al., KAN: Kolmogorov-Arnold Networks, arXiv:2404.19756, section 2.5.1.
+        Liu et al., KAN 2.0, arXiv:2408.10205, section 4.1 (scores as opacity).
     """
     seen = look(model, x)
+    scores = edge_scores(seen, importance)
     layout = place_dense(model.width) if isinstance(model, DenseNetwork) else place_model(model)
     inputs = Names.fit(name_inputs(model, names), layout.width)
     outputs = Names.fit(name_outputs(model, output_names), layout.width)
     upper = layout.width + BORDER, layout.height + outputs.height
     canvas = Canvas.spread(ax, (-BORDER, -inputs.height), upper, scale)
     if isinstance(model, DenseNetwork):
-        draw_dense(canvas, model, seen, layout)
+        draw_dense(canvas, model, seen, layout, scores)
     else:
-        draw_model(canvas, model, seen, layout, named=function_names)
+        draw_model(canvas, model, seen, layout, scores, named=function_names)
     inputs.draw(canvas, layout.nodes[0], below=True)
     outputs.draw(canvas, layout.nodes[-1], below=False)
     return canvas.ax
@@ -102,11 +110,20 @@ def place_model(model: MultKAN) -> Layout:
     return place_network(model.config.columns, _edges(model))
 
 
-def draw_model(canvas: Canvas, model: MultKAN, seen: Trace, layout: Layout, *, named: bool) -> None:
-    """Draw the edges and nodes of a KAN."""
+def draw_model(
+    canvas: Canvas,
+    model: MultKAN,
+    seen: Trace,
+    layout: Layout,
+    scores: Sequence[Float[np.ndarray, "_ _"]] | None = None,
+    *,
+    named: bool,
+) -> None:
+    """Draw the edges and nodes of a KAN; the scores of edges are by default their strengths."""
     edges = _edges(model)
     for number, (layer, row) in enumerate(zip(model.layers, layout.rows, strict=True)):
-        draw_boxes(canvas, row, layer, seen, number, named=named)
+        strengths = edge_strengths(seen, number) if scores is None else scores[number]
+        draw_boxes(canvas, row, layer, seen, number, strengths, named=named)
     draw_inputs(canvas, layout.nodes[0], edges[0].sum(0), model.n_inputs)
     for number, column in enumerate(model.config.columns[1:]):
         draw_column(canvas, column, edges[number].sum(1), layout.subnodes[number], layout.nodes[number + 1])

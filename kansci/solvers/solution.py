@@ -106,7 +106,7 @@ class History:
         terms = {name: np.array([s.terms[name] for s in steps]) for name in names}
         return cls(**columns, terms=terms)
 
-    def rows(self) -> list[dict[str, float]]:
+    def rows(self) -> list[dict[str, int | float]]:
         """One record a step, e.g. for a data frame."""
         columns = {
             "step": self.step,
@@ -116,7 +116,8 @@ class History:
             **self.terms,
             **({} if self.validation is None else {"validation": self.validation}),
         }
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        values = (column.tolist() for column in columns.values())
+        return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
 
     def __repr__(self) -> str:
         """How many steps, and the loss at both ends."""

@@ -15,6 +15,7 @@ from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
 from kansci.plot import draw_edge
 from kansci.plot.style import BOTH, SPLINE, SYMBOLIC
+from kansci.symbolic.suggest import Suggestion
 from kansci.tracing import trace
 
 
@@ -146,3 +147,18 @@ def test_draws_in_the_axes_given():
     figure, axes = plt.subplots(1, 2)
     assert draw(network([2, 1]), Edge(0, 0, 1), ax=axes[1]) is axes[1]
     assert plt.get_fignums() == [figure.number] and not axes[0].get_lines()
+
+
+def test_candidates_are_drawn_over_the_edge_without_stretching_the_axes():
+    model, edge = network([2, 2, 1]), Edge(0, 1, 0)
+    before = draw(model, edge).get_ylim()
+    affine = (2.0, 0.5, 3.0, -1.0)
+    candidates = [Suggestion("sin", affine, 0.1, 2, 0.0), Suggestion("log", (1.0, 0.0, 1e6, 0.0), 0.2, 2, 0.0)]
+    ax = draw(model, edge, candidates=candidates)
+    sine, log = (own for own in ax.get_lines() if own.get_gid() == "candidate")
+    x, y = sine.get_data()
+    assert np.allclose(np.asarray(y, float), 3 * np.sin(2 * np.asarray(x, float) + 0.5) - 1)
+    assert np.ma.getmaskarray(log.get_ydata(orig=True)).any()
+    assert ax.get_ylim() == before
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert "sin  1.0e-01" in labels and "log  2.0e-01" in labels

@@ -2,6 +2,8 @@
 
 import copy
 import io
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,7 +14,9 @@ from matplotlib.colors import to_rgba
 
 from kansci.config import LayerConfig, Width
 from kansci.errors import ConfigError, DataError, DtypeError, ShapeError
+from kansci.nn.lan import LAN
 from kansci.nn.layer import KANLayer
+from kansci.nn.mlp import MLP
 from kansci.nn.multkan import MultKAN
 from kansci.plot import draw_network
 from kansci.plot.style import BOTH, SPLINE, SYMBOLIC
@@ -276,3 +280,43 @@ def test_leaves_the_model_as_it_was(dtype):
 def test_one_point_is_enough():
     ax = draw(network([2, 2, 1]), torch.zeros(1, 2, dtype=torch.float64))
     assert np.allclose(collection(ax, "curves-0").get_colors()[:, 3], 0.1)
+
+
+def test_given_scores_are_the_opacity():
+    model = network([2, 3, 1])
+    scores = [np.array([[0.0, 1.0], [0.1, 0.2], [5.0, np.nan]]), torch.tensor([[0.3, 0.2, 0.1]])]
+    ax = draw(model, importance=scores)
+    found = [sorted(collection(ax, f"boxes-{number}").get_edgecolor()[:, 3]) for number in (0, 1)]
+    for opacity, own in zip(found, scores, strict=True):
+        assert opacity == pytest.approx(sorted(0.1 + 0.9 * np.tanh(3 * np.nan_to_num(np.asarray(own)).ravel())))
+
+
+def test_records_with_scores_of_edges_are_read():
+    model = network([2, 1])
+    ax = draw(model, importance=SimpleNamespace(edges=[torch.tensor([[1.0, 0.0]])]))
+    assert sorted(collection(ax, "boxes-0").get_edgecolor()[:, 3]) == pytest.approx([0.1, 0.1 + 0.9 * np.tanh(3)])
+
+
+@pytest.mark.parametrize("scores", [[], [np.ones((1, 2))] * 2, [np.ones((2, 1))]])
+def test_scores_must_be_those_of_the_edges(scores):
+    with pytest.raises(ShapeError, match="expected scores of shapes"):
+        draw(network([2, 1]), importance=scores)
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("kind", [LAN, MLP])
+def test_scores_of_dense_networks_are_lines(kind):
+    faint, dark = (
+        collection(draw(kind([2, 3, 1]), importance=[np.full((3, 2), own), np.full((1, 3), own)]), "edges-0")
+        for own in (0.0, 2.0)
+    )
+    assert faint.get_colors()[:, 3].max() < 0.1 and dark.get_colors()[:, 3].min() > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "seconds"), [([2, 5, 1], 1.0), ([100, 10, 10, 1], 10.0)], ids=str)
+def test_time_to_draw(width, seconds):
+    draw(network([1, 1]))
+    start = time.perf_counter()
+    draw(network(width)).figure.savefig(io.BytesIO(), format="svg")
+    assert time.perf_counter() - start < seconds

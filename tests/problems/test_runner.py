@@ -3,6 +3,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -89,7 +90,17 @@ def test_figures_are_drawn_as_vectors_and_pixels(tmp_path):
 
 def test_figures_are_left_out_on_request(tmp_path):
     run("--out", str(tmp_path), "--no-figures")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.h5", "result.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.h5", "report.html", "result.json"]
+    assert "<svg" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_report_has_formulas_metrics_figures_and_settings(tmp_path):
+    before = plt.get_fignums()
+    run("--out", str(tmp_path), "--source=-x1 + 2")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert text.count("<math") == 2 and text.count("<svg") == 1
+    assert all(expected in text for expected in ("toy, case paper", "1 × 10⁻⁹", "converged", "-x1 + 2", "<td>here"))
+    assert plt.get_fignums() == before
 
 
 def test_flag_takes_a_leading_minus(tmp_path):
