@@ -2,10 +2,10 @@ from . import errors as errors
 from . import functions as functions
 from . import physics as physics
 from . import plot as plot
+from . import report as report
 from .analysis.attribution import Attribution as Attribution
 from .analysis.attribution import attribution_scores as attribution_scores
 from .analysis.attribution import feature_interactions as feature_interactions
-from . import report as report
 from .checkpoint import load as load
 from .checkpoint import save as save
 from .config import Edge as Edge
