@@ -57,6 +57,7 @@ from .symbolic.hypotheses import compare_models as compare_models
 from .symbolic.kanpiler import auxiliary_features as auxiliary_features
 from .symbolic.kanpiler import kanpile as kanpile
 from .symbolic.parse import parse_formula as parse_formula
+from .symbolic.rounding import fix_gauge as fix_gauge
 from .symbolic.rounding import round_constants as round_constants
 from .symbolic.snap import snap as snap
 from .symbolic.source import source_code as source_code

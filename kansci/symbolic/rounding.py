@@ -2,7 +2,8 @@
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from kansci.config import Edge
 from kansci.nn.multkan import MultKAN
 from kansci.nn.symbols import SymbolicEdges
+from kansci.solvers.residual import Residual
 from kansci.solvers.solve import solve
 from kansci.solvers.statement import as_terms, output_size, problem_loss
 from kansci.solvers.unknowns import Unknowns
@@ -56,30 +58,75 @@ def round_constants(model: MultKAN, problem: Any, *, noise: float | Tensor | Non
         [2*sin(pi*x)]
     """
     terms = as_terms(problem, noise)
-    solution = solve(model, terms, steps=steps, progress=False)
-    limit = solution.loss + (ROUNDING * output_size(model, terms)) ** 2
-    samples = sum(term.size for term in terms)
-
-    def fitted(changed: MultKAN, taken: int) -> MultKAN | None:
-        """All else fitted anew, unless the loss becomes too large for so many numbers."""
-        free = len(Unknowns(changed))
-        changed = solve(changed, terms, steps=steps, progress=False).model if free else changed
-        allowed = stats.chi2.ppf(1 - LEVEL, taken) / max(samples - free - taken, 1)
-        return changed if problem_loss(changed, terms) <= limit * (1 + allowed) else None
-
+    limits = _Limits.of(model, terms, steps)
     simple = [own for own in constant_estimates(model, terms) if _is_written(own.estimate.value)]
-    kept = (
-        fitted(_with_constants(model, [(own, own.estimate.value) for own in simple]), len(simple)) if simple else None
-    )
-    model, taken = (solution.model, 0) if kept is None else (kept, len(simple))
+    written = _with_constants(model, [(own, own.estimate.value) for own in simple])
+    kept = limits.fitted(written, len(simple)) if simple else None
+    if kept is not None:
+        return _settled(kept, limits, _simplest, len(simple))
+    return _settled(limits.model, limits, _simplest, 0)
+
+
+def fix_gauge(model: MultKAN, problem: Any, *, noise: float | Tensor | None = None, steps: int = 30) -> MultKAN:
+    """Fix the constants that nothing determines, as changes of others make up for any of theirs, at 0 or 1.
+
+    The function stays the best one; what is left free has standard errors, see `constant_estimates`.
+
+    Args:
+        model: fitted to the problem.
+        problem: a `Dataset`, (x, y), or residual terms as for `solve`.
+        noise: standard deviation of data, where it is known.
+        steps: of each fit.
+
+    Returns:
+        A new model, in which these constants are fixed.
+
+    Example:
+        >>> from kansci import constant_estimates, kanpile
+        >>> x = torch.linspace(-1, 1, 101, dtype=torch.float64)[:, None]
+        >>> noise = 0.01 * torch.randn(101, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        >>> data = (x, (x**2 + 1).exp() + noise)
+        >>> fixed = fix_gauge(kanpile("exp(x**2 + 1)", ["x"]), data)
+        >>> all(math.isfinite(own.estimate.standard_error) for own in constant_estimates(fixed, data))
+        True
+    """
+    limits = _Limits.of(model, as_terms(problem, noise), steps)
+    return _settled(limits.model, limits, _gauge, 0)
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """How much the loss of a problem may rise with constants that become numbers."""
+
+    model: MultKAN
+    terms: list[Residual]
+    loss: float
+    steps: int
+
+    @classmethod
+    def of(cls, model: MultKAN, terms: list[Residual], steps: int) -> "_Limits":
+        """Those of a model, fitted."""
+        solution = solve(model, terms, steps=steps, progress=False)
+        return cls(solution.model, terms, solution.loss + (ROUNDING * output_size(model, terms)) ** 2, steps)
+
+    def fitted(self, changed: MultKAN, taken: int) -> MultKAN | None:
+        """All else fitted anew, unless the loss becomes too large for so many numbers."""
+        free, samples = len(Unknowns(changed)), sum(term.size for term in self.terms)
+        changed = solve(changed, self.terms, steps=self.steps, progress=False).model if free else changed
+        allowed = stats.chi2.ppf(1 - LEVEL, taken) / max(samples - free - taken, 1)
+        return changed if problem_loss(changed, self.terms) <= self.loss * (1 + allowed) else None
+
+
+def _settled(model: MultKAN, limits: _Limits, wanted: Callable[[Constant], float | None], taken: int) -> MultKAN:
+    """One constant after the other becomes the number that is wanted, the surest first."""
     settled: list[tuple[Edge, str, bool]] = []
     while True:
-        free = [own for own in constant_estimates(model, terms) if _key(own) not in settled]
-        known = [(own, number) for own in free for number in [_simplest(own)] if number is not None]
+        free = [own for own in constant_estimates(model, limits.terms) if _key(own) not in settled]
+        known = [(own, number) for own in free for number in [wanted(own)] if number is not None]
         if not known:
             return model
         constant, number = min(known, key=lambda pair: _uncertainty(pair[0]))
-        found = fitted(_with_constants(model, [(constant, number)]), taken + 1)
+        found = limits.fitted(_with_constants(model, [(constant, number)]), taken + 1)
         if found is not None:
             model, taken = found, taken + 1
         settled.append(_key(constant))
@@ -92,13 +139,21 @@ def _key(constant: Constant) -> tuple[Edge, str, bool]:
 def _simplest(constant: Constant) -> float | None:
     """The simplest number within a constant's interval."""
     value, error = constant.estimate
-    if not math.isfinite(error):  # others can make up for any change
-        return math.copysign(1.0, value) if constant.letter in "ac" else 0.0
+    if not math.isfinite(error):
+        return _gauge(constant)
     reach = WITHIN * error + EXACT * abs(value) + ROUNDING
     if abs(value) <= reach + NOTHING:
         return 0.0
     found = min(_simple_numbers(abs(value), reach), default=None)
     return None if found is None else math.copysign(found[1], value)
+
+
+def _gauge(constant: Constant) -> float | None:
+    """1 or 0 for a constant whose changes others can make up for."""
+    value, error = constant.estimate
+    if math.isfinite(error):
+        return None
+    return math.copysign(1.0, value) if constant.letter in "ac" else 0.0
 
 
 def _is_written(value: float) -> bool:

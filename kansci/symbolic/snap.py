@@ -35,6 +35,7 @@ FIRST_STEPS = 8  # of the first fit of each
 SMALLEST = 1e-300
 ROUNDING = 1e-20  # loss relative to that without the edge, below which formulas are equally good
 FLOOR = 100.0  # loss relative to that with splines, up to which simpler functions go on
+HOPELESS = 1e3  # loss relative to the best one, from which on networks are given up
 SAME = 1e-4  # relative difference of losses of which one formula is another way to write the other
 
 
@@ -227,7 +228,8 @@ class _Search:
         best = self.ranked(found, rounding)[: beam // 2]
         simple = [own for own in self.promising(found, edge, rounding) if own not in best]
         chosen = [self.refined(state, rounding) for state in [*best, *simple][:beam]]
-        return self.ranked(chosen, rounding)
+        hopeful = max(HOPELESS * min(own.loss for own in chosen), self.floor)
+        return self.ranked([own for own in chosen if own.loss <= hopeful], rounding)
 
     def promising(self, states: Sequence[_State], edge: Edge, rounding: float) -> list[_State]:
         """Those that are no worse than splines: the simplest first, and those that leave simple curves.

@@ -33,6 +33,7 @@ REFINEMENT = (1, 2, 4)  # of the grid of small networks
 RESOLVED = 1e-3  # relative error below which nothing is left to find
 FINE = 2e-3  # relative error below which splines are fine enough
 NEAR = 1.3  # errors that differ by this factor are equally good where splines are chosen
+WORSE = 1.5  # factor by which errors grow where splines are too fine for the data
 CHANCE = 3.0  # standard deviations of the held-out error by which networks may differ
 DENSE_STEPS, RETRAINING = 30, 60
 TINY = torch.finfo(torch.float64).tiny
@@ -140,7 +141,7 @@ def _resolution(model: MultKAN, parts: Dataset) -> tuple[int, float]:
     for grid in [factor * _grid_of(model) for factor in GROWTH]:
         model, error = _fitted(model, parts, grids=[grid], steps=DENSE_STEPS)
         found.append((grid, error))
-        if error <= FINE:
+        if error <= FINE or error > WORSE * min(own for _, own in found):
             break
     best = min(error for _, error in found)
     return next(pair for pair in found if pair[1] <= max(FINE, NEAR * best))
