@@ -2,6 +2,10 @@ from . import errors as errors
 from . import functions as functions
 from . import physics as physics
 from . import plot as plot
+from .analysis.separability import Separability as Separability
+from .analysis.separability import detect_separability as detect_separability
+from .analysis.symmetry import Symmetry as Symmetry
+from .analysis.symmetry import detect_symmetry as detect_symmetry
 from .checkpoint import load as load
 from .checkpoint import save as save
 from .config import Edge as Edge
