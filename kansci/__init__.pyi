@@ -4,6 +4,8 @@ from . import physics as physics
 from . import plot as plot
 from .analysis.separability import Separability as Separability
 from .analysis.separability import detect_separability as detect_separability
+from .analysis.structure import StructureTree as StructureTree
+from .analysis.structure import structure_tree as structure_tree
 from .analysis.symmetry import Symmetry as Symmetry
 from .analysis.symmetry import detect_symmetry as detect_symmetry
 from .checkpoint import load as load

@@ -91,8 +91,7 @@ class Scene:
 
     def common_direction(self, places: Float[Tensor, "n s"]) -> Float[Tensor, "n s"]:
         """The unit vectors that all gradients at one place are most parallel to."""
-        _, _, directions = torch.linalg.svd(torch.nan_to_num(self.gradients(places)), full_matrices=False)
-        return directions[:, 0]
+        return _top(self.gradients(places))
 
     def inside(self, places: Float[Tensor, "n s"]) -> Tensor:
         """Which places are well within the observed ranges."""
@@ -119,7 +118,7 @@ def drift(scene: Scene, scalar: Level | None = None) -> float:
         if float((ends == scene.anchors).all(1).to(ends.dtype).mean()) > STUCK:
             return float("nan")
         change = scene.surrogate.values(scene.at(ends)) - start
-    return float((change.square() / 2).nanmean().sqrt())
+    return scene.surrogate.size(change / 2**0.5)
 
 
 def parallel(scene: Scene) -> float:
@@ -153,6 +152,13 @@ def _across(direction: Float[Tensor, "n s"], wish: Float[Tensor, "n s"]) -> Floa
     return _unit(wish - (wish * direction).sum(1, keepdim=True) * direction)
 
 
+def _top(gradients: Float[Tensor, "n m s"]) -> Float[Tensor, "n s"]:
+    """The unit vectors that gradients are most parallel to."""
+    known = torch.nan_to_num(gradients)
+    known = known / known.abs().amax((1, 2), keepdim=True).clamp(min=torch.finfo(known.dtype).tiny)
+    return torch.linalg.eigh(known.mT @ known)[1][..., -1]
+
+
 def _unit(vectors: Float[Tensor, "n s"]) -> Float[Tensor, "n s"]:
     return vectors / vectors.norm(dim=1, keepdim=True).clamp(min=torch.finfo(vectors.dtype).tiny)
 
@@ -181,10 +187,10 @@ def _corrected(
     best, places = change, ends
     for _ in range(CORRECTIONS):
         gradients = torch.nan_to_num(scene.gradients(places))
-        _, _, directions = torch.linalg.svd(gradients, full_matrices=False)
-        slope = (gradients @ directions[:, 0, :, None])[..., 0]
+        direction = _top(gradients)
+        slope = (gradients @ direction[:, :, None])[..., 0]
         step = -(slope * torch.nan_to_num(change)).sum(1) / slope.square().sum(1).clamp(min=1e-30)
-        places = places + step.clamp(-FARTHEST, FARTHEST)[:, None] * directions[:, 0] * scene.unit
+        places = places + step.clamp(-FARTHEST, FARTHEST)[:, None] * direction * scene.unit
         places = places.clamp(scene.low, scene.high)
         change = scene.surrogate.values(scene.at(places)) - start
         better = change.square().sum(1) < best.square().sum(1)

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kansci.analysis.surrogate import Surrogate
-from kansci.analysis.tables import additive_size, offset_of, product_size, table_points
+from kansci.analysis.tables import leftover, offset_of, table_points
 from kansci.analysis.verdict import judge
 from kansci.splines import evaluate_basis, extend_grid
 
@@ -31,14 +31,17 @@ def web_size(surrogate: Surrogate, a: Sequence[int], b: Sequence[int]) -> float:
     table = surrogate.values(table_points(surrogate, a, b, SIDE, 1)).to(torch.float64)
     if not table.isfinite().all():
         return float("nan")
-    sizes = [additive_size(table), product_size(table), product_size(table - offset_of(table))]
+    parts = (
+        leftover(table, "additive"),
+        leftover(table, "multiplicative"),
+        leftover(table - offset_of(table), "multiplicative"),
+    )
+    sizes = [surrogate.size(own) for own in parts]
     for factors in _starts(table[0]):
         if any(judge(size, surrogate.noise) == "yes" for size in sizes):
-            break
-        sizes.append(_linked_size(table[0], factors, surrogate.noise))
-    if not any(judge(size, surrogate.noise) == "yes" for size in sizes):
-        sizes.append(slope_size(surrogate, a, b))
-    return min(sizes)
+            return min(sizes)
+        sizes.append(_linked_size(surrogate, table[0], factors))
+    return min(*sizes, slope_size(surrogate, a, b))
 
 
 def _starts(table: Float[Tensor, "m m"]) -> Iterator[Factors]:
@@ -52,8 +55,8 @@ def _starts(table: Float[Tensor, "m m"]) -> Iterator[Factors]:
         yield u[:, 0], vh[0]
 
 
-def _linked_size(table: Float[Tensor, "m m"], factors: Factors, noise: float) -> float:
-    """The least squares of T - F(p q), over F for given p and q at each step, without bias from their number."""
+def _linked_size(surrogate: Surrogate, table: Float[Tensor, "m m"], factors: Factors) -> float:
+    """The size of T - F(p q) in least squares, over F for given p and q at each step, without bias from their number."""
     m = len(table)
     target = table.flatten()
     freedom = (m * m / (m * m - 2 * m - KNOTS - 3)) ** 0.5
@@ -61,7 +64,7 @@ def _linked_size(table: Float[Tensor, "m m"], factors: Factors, noise: float) ->
     left, jacobian = _projected(target, p, q)
     damping, best = 1e-3, float(left.square().mean())
     for _ in range(STEPS):
-        if judge(best**0.5 * freedom, noise) == "yes":
+        if judge(best**0.5 * freedom, surrogate.noise) == "yes":
             break
         normal = jacobian.T @ jacobian
         normal.diagonal().mul_(1 + damping).add_(1e-12 * normal.diagonal().max())
@@ -78,7 +81,7 @@ def _linked_size(table: Float[Tensor, "m m"], factors: Factors, noise: float) ->
             break
         else:
             damping *= 4
-    return best**0.5 * freedom
+    return surrogate.size(left) * freedom
 
 
 def _projected(target: Float[Tensor, "n"], p: Float[Tensor, "m"], q: Float[Tensor, "m"]) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """Whether a function falls into parts that share no inputs: f = g + h, f = g h, or f = F(g + h)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -15,9 +15,9 @@ from kansci.analysis.tables import (
     CELLS,
     PAIR_SIDE,
     SHARE,
-    SIZES,
     SPLIT_SIDE,
     activities,
+    leftover,
     near_rows,
     observed_size,
     off_support,
@@ -161,7 +161,7 @@ def separability_of(surrogate: Surrogate, kind: str) -> Separability:
     if kind == "generalized":
         groups, size, verdict = general_groups(surrogate, active)
     else:
-        interactions = evidence.interactions(SIZES[kind])
+        interactions = evidence.interactions(kind)
         groups, size, verdict = evidence.partition(interactions, kind)
         if kind == "multiplicative" and verdict == "no" and len(active) > 1:
             offset = evidence.offset()
@@ -198,11 +198,11 @@ class _Evidence:
     active: Sequence[int]
     doubtful: bool
 
-    def interactions(self, size: Callable[[Tensor], float]) -> Float[Tensor, "d d"]:
+    def interactions(self, kind: str) -> Float[Tensor, "d d"]:
         """What is not separable between two inputs, for all pairs."""
         found = torch.zeros(self.surrogate.d, self.surrogate.d, dtype=torch.float64)
         for i, j in combinations(self.active, 2):
-            found[i, j] = found[j, i] = size(self._pair(i, j))
+            found[i, j] = found[j, i] = self.surrogate.size(leftover(self._pair(i, j), kind))
         return found
 
     def _pair(self, i: int, j: int) -> Float[Tensor, "count m m"]:
@@ -244,7 +244,7 @@ class _Evidence:
             rest = [column for column in self.active if column not in group]
             points = table_points(self.surrogate, group, rest, SPLIT_SIDE, CELLS // SPLIT_SIDE**2)
             table = self.surrogate.values(points)
-            size = SIZES[kind](table)
+            size = self.surrogate.size(leftover(table, kind))
             own = judge(size, self.surrogate.noise)
             if own == "no" and self.doubtful and self.surrogate.given:
                 seen = observed_size(table, near_rows(self.surrogate, points), kind)
@@ -257,26 +257,24 @@ class _Evidence:
         """The constant that must be subtracted to leave a product, if that works."""
         pairs = list(combinations(self.active, 2))
         tables = {pair: self._pair(*pair) for pair in pairs}
-        found = [offset_of(table) for table in tables.values() if not _is(table, "additive", self.surrogate.noise)]
-        for value in sorted(set(found), key=lambda c: _disagreement(c, tables.values(), self.surrogate.noise))[:3]:
+        found = [offset_of(table) for table in tables.values() if not self._is(table, "additive")]
+        for value in sorted(set(found), key=lambda c: self._disagreement(c, tables.values()))[:3]:
             shifted = replace(self, surrogate=_minus(self.surrogate, value))
-            if shifted.partition(shifted.interactions(SIZES["multiplicative"]), "multiplicative")[2] == "yes":
+            if shifted.partition(shifted.interactions("multiplicative"), "multiplicative")[2] == "yes":
                 return value * self.surrogate.spread
         return None
+
+    def _is(self, table: Tensor, kind: str) -> bool:
+        return judge(self.surrogate.size(leftover(table, kind)), self.surrogate.noise) == "yes"
+
+    def _disagreement(self, offset: float, tables: Iterable[Tensor]) -> int:
+        """The number of pairs that are no products after the subtraction."""
+        return sum(not self._is(table - offset, "multiplicative") for table in tables)
 
 
 def _minus(surrogate: Surrogate, value: float) -> Surrogate:
     function, shift = surrogate.function, value * surrogate.spread
     return replace(surrogate, function=lambda x: function(x) - shift)
-
-
-def _is(table: Tensor, kind: str, noise: float) -> bool:
-    return judge(SIZES[kind](table), noise) == "yes"
-
-
-def _disagreement(offset: float, tables: Any, noise: float) -> int:
-    """The number of pairs that are no products after the subtraction."""
-    return sum(not _is(table - offset, "multiplicative", noise) for table in tables)
 
 
 def _spanning_links(sizes: Float[Tensor, "d d"], columns: Sequence[int]) -> list[tuple[float, int, int]]:

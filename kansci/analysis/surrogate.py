@@ -12,13 +12,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from kansci.analysis.verdict import EDGE, YES
 from kansci.errors import ConfigError, DataError, DerivativeError, ShapeError
 from kansci.jets import HasJet, jet
 from kansci.nn.arguments import check_finite
 
 Function = Callable[[Tensor], Tensor]
+TRIM, TRIMMED = 0.05, 0.871  # share of the largest parts left aside, and what this does to a normal distribution
+SPIKES = 3.0  # size relative to the error from which on they are no longer left aside silently
 CHUNK = 2**15  # points that are evaluated at a time
 ROUNDING = 0.6  # power of the machine precision that counts as exact
+PLACES, TRIED = 8, 64  # of the other inputs, and of those of a part, that tell how these act
 STEP = 1e-3  # of central differences, relative to standard deviations
 
 
@@ -68,24 +72,45 @@ class Surrogate:
         scaled = hessian * self.unit * self.unit[:, None]
         return value / self.spread, gradient * self.unit / self.spread, scaled / self.spread
 
+    def size(self, parts: Tensor) -> float:
+        """Root mean square of what f should not have, made robust where f has an error.
+
+        Fits are far off at a few places, which may lie beyond what their error was measured at. So the largest of the
+        parts are left aside; if all that there is lies in these, the size is one that decides nothing. NaN if there is
+        no finite part.
+        """
+        squares = parts[parts.isfinite()].square().to(torch.float64).sort().values
+        whole = float(squares.mean().sqrt())
+        if not self.given or whole <= YES * self.noise:
+            return whole
+        core = float(squares[: max(1, int((1 - TRIM) * len(squares)))].mean().sqrt()) / TRIMMED
+        return min(whole, max(core, EDGE * self.noise if whole > SPIKES * self.noise else 0.0))
+
     def draw(self, *shape: int, seed: int) -> Tensor:
         """Numbers of random rows."""
         generator = torch.Generator().manual_seed(seed)
         return torch.randint(len(self.rows), shape, generator=generator).to(self.rows.device)
 
-    def part(self, columns: Sequence[int], others: Float[Tensor, "r d"], weights: Float[Tensor, "r"]) -> "Surrogate":
-        """A weighted mean of f as a function of some inputs, the others being held at r places.
+    def part(self, columns: Sequence[int]) -> "Surrogate":
+        """How some inputs act: the weighted mean of f over places of the others that varies most.
 
-        Its error relative to its own spread is that of f, carried over.
+        Where f depends on these inputs through one scalar, so does the mean; its error is not larger than that of f.
         """
         chosen = list(columns)
+        others = self.rows[self.draw(PLACES, seed=40)]
+        tried = self.rows[self.draw(TRIED, seed=41)]
+        points = others.expand(TRIED, -1, -1).clone()
+        points[..., chosen] = tried[:, None, chosen]
+        table = torch.nan_to_num(self.values(points))
+        weights = torch.linalg.svd(table - table.mean(0), full_matrices=False)[2][0]
 
         def function(x: Tensor) -> Tensor:
-            points = others.expand(len(x), *others.shape).clone()
+            points = others.expand(len(x), -1, -1).clone()
             points[..., chosen] = x[:, None]
             return self.function(points.reshape(-1, self.d)).reshape(len(x), -1) @ weights
 
-        return surrogate_of(function, self.rows[:, chosen], self.noise * self.spread if self.given else None, own=False)
+        error = self.noise * self.spread * float(weights.abs().sum()) if self.given else None
+        return surrogate_of(function, self.rows[:, chosen], error, own=False)
 
 
 def read_surrogate(f: Any, x: Any, error: float | None) -> Surrogate:

@@ -38,19 +38,15 @@ def table_points(
     return points
 
 
-def additive_size(table: Float[Tensor, "count m m"]) -> float:
-    """Root mean square of what is not g(a) + h(b), without bias from the finite table; NaN where there is none."""
-    table = _finite(table)
-    return float(_centred(table).square().sum((1, 2)).mean().sqrt()) / (table.shape[1] - 1)
-
-
-def product_size(table: Float[Tensor, "count m m"]) -> float:
-    """Root mean square of what is not g(a) h(b); NaN where there is no table."""
-    tail = torch.linalg.svdvals(_finite(table))[:, 1:]
-    return float(tail.square().sum(1).mean().sqrt()) / (table.shape[1] - 1)
-
-
-SIZES = {"additive": additive_size, "multiplicative": product_size}
+def leftover(table: Float[Tensor, "count m m"], kind: str) -> Float[Tensor, "some m m"]:
+    """What is not g(a) + h(b), or not g(a) h(b), in the tables in which f is finite; no smaller than in endless ones."""
+    table = table[table.isfinite().all(2).all(1)]
+    if kind == "additive":
+        rest = _centred(table)
+    else:
+        u, s, vh = torch.linalg.svd(table, full_matrices=False)
+        rest = (u[:, :, 1:] * s[:, None, 1:]) @ vh[:, 1:]
+    return rest * (table.shape[1] / (table.shape[1] - 1))
 
 
 def observed_size(table: Float[Tensor, "count m m"], seen: Bool[Tensor, "count m m"], kind: str) -> float:
@@ -73,7 +69,7 @@ def offset_of(table: Float[Tensor, "count m m"]) -> float:
     With u v the first term of the double-centred table, the row means are <h> u and the column means <g> v, so that c
     is the mean of all less <g><h>. Tables count by the size of u v.
     """
-    table = _finite(table)
+    table = table[table.isfinite().all(2).all(1)]
     u, s, vh = torch.linalg.svd(_centred(table))
     u, s, v = u[:, :, 0], s[:, 0], vh[:, 0]
     h = (table.mean(2) * u).sum(1)
@@ -112,11 +108,6 @@ def off_support(surrogate: Surrogate, groups: Sequence[Sequence[int]]) -> float:
     for group, own in zip(groups, numbers, strict=True):
         points[:, list(group)] = surrogate.rows[own][:, list(group)]
     return float((~near_rows(surrogate, points)).to(points.dtype).mean())
-
-
-def _finite(table: Float[Tensor, "count m m"]) -> Float[Tensor, "some m m"]:
-    """The tables in which f is finite everywhere."""
-    return table[table.isfinite().all(2).all(1)]
 
 
 def _centred(table: Float[Tensor, "count m m"]) -> Float[Tensor, "count m m"]:

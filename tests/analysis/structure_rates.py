@@ -1,7 +1,7 @@
 """How often structure tests are right: a table over functions of known structure and surrogates of known error.
 
-An answer "yes" counts as right only with groups that are right. Questions about interactions that are smaller than the
-error of the surrogate are not counted but listed.
+Each group that an answer "yes" separates wrongly from the others counts as a further question answered falsely "yes".
+Questions about interactions that are smaller than the error of the surrogate are not counted but listed.
 """
 
 from collections import Counter
@@ -65,8 +65,10 @@ def ask(case: Case, f: Callable[[Tensor], Tensor], error: float | None, rates: R
         answer = ks.detect_separability(f, x, kind, error=error)
         label = f"{case.id} {kind} {truth} {answer.groups} size {answer.size:.1e}"
         if len(truth) > 1:
-            right = answer.verdict != "yes" or all(cut_holds(case, kind, group, size) for group in answer.groups)
-            rates.add(label, "yes", answer.verdict if right else "no")
+            rates.add(label, "yes", answer.verdict)
+            for group in answer.groups if answer.verdict == "yes" else ():
+                if not cut_holds(case, kind, group, size):
+                    rates.add(f"{label} cut {group} {case.cut_sizes(group)}", "no", "yes")
         elif true_size(case, kind) < size:
             rates.hidden.append(f"{case.id} {kind}: {true_size(case, kind):.1e}, said {answer.verdict}")
         else:
@@ -128,9 +130,7 @@ def trained(case: Case, width: Sequence[int], steps: int, seed: int) -> tuple[ks
         return fitted, float((fitted(x)[:, 0] - y).square().mean().sqrt() / y.std())
 
 
-def trained_surrogates(
-    chosen: Sequence[Case], level: float, seed: int
-) -> Iterator[tuple[Case, ks.MultKAN, float]]:
+def trained_surrogates(chosen: Sequence[Case], level: float, seed: int) -> Iterator[tuple[Case, ks.MultKAN, float]]:
     """Fits that are stopped at the first number of steps that brings the error below 1.5 times a level."""
     for case in chosen:
         for steps in (3, 6, 10, 20, 40):

@@ -130,9 +130,7 @@ class Case:
             for i, j in self.pairs
             for k in range(self.d)
             if k not in (i, j)
-            and self.vanishes(
-                self.products(self.at(i, k), self.at(j)), self.products(self.at(i), self.at(j, k))
-            )
+            and self.vanishes(self.products(self.at(i, k), self.at(j)), self.products(self.at(i), self.at(j, k)))
         }
 
     def symmetric(self, group: Sequence[int]) -> bool:
