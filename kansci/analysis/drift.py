@@ -12,7 +12,7 @@ References:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -29,6 +29,7 @@ CORRECTIONS, FARTHEST = 6, 0.25  # steps back to the level of the start, and the
 Direction = Callable[[Float[Tensor, "n s"]], Float[Tensor, "n s"]]
 
 
+@runtime_checkable
 class Level(Protocol):
     """A scalar that the paths are to leave as it is."""
 

@@ -16,13 +16,14 @@ from torch import Tensor
 
 from kansci.analysis.surrogate import Surrogate
 from kansci.analysis.tables import leftover, offset_of, table_points
-from kansci.analysis.verdict import judge
+from kansci.analysis.verdict import EDGE, judge
 from kansci.splines import evaluate_basis, extend_grid
 
 SIDE = 40  # of the table
 NODES = 24  # along each curve
 KNOTS = 20  # intervals of splines
 STEPS = 40
+RESOLUTION = 2e-5  # of splines: what is smaller does not speak against F
 Factors = tuple[Float[Tensor, "m"], Float[Tensor, "m"]]
 
 
@@ -41,7 +42,8 @@ def web_size(surrogate: Surrogate, a: Sequence[int], b: Sequence[int]) -> float:
         if any(judge(size, surrogate.noise) == "yes" for size in sizes):
             return min(sizes)
         sizes.append(_linked_size(surrogate, table[0], factors))
-    return min(*sizes, slope_size(surrogate, a, b))
+    size = min(*sizes, slope_size(surrogate, a, b))
+    return min(size, EDGE * surrogate.noise) if surrogate.given and size < RESOLUTION else size
 
 
 def _starts(table: Float[Tensor, "m m"]) -> Iterator[Factors]:
@@ -56,7 +58,7 @@ def _starts(table: Float[Tensor, "m m"]) -> Iterator[Factors]:
 
 
 def _linked_size(surrogate: Surrogate, table: Float[Tensor, "m m"], factors: Factors) -> float:
-    """The size of T - F(p q) in least squares, over F for given p and q at each step, without bias from their number."""
+    """The size of T - F(p q) in least squares, the best F following p and q, without bias from their number."""
     m = len(table)
     target = table.flatten()
     freedom = (m * m / (m * m - 2 * m - KNOTS - 3)) ** 0.5

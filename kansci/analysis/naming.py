@@ -1,8 +1,8 @@
 """The name of a scalar through which some inputs act, from the directions of gradients.
 
-In coordinates u_i = phi_i(x_i) a scalar sum_i c_i u_i has the gradient c everywhere. So the directions of the gradients,
-taken in one coordinate system after another, tell the constants c where they are the same at all points: x - y and
-2 x + y from the raw ones, x y, x / y and x^p y^q from logarithms, x^2 + y^2 from squares, 1/x + 1/y from reciprocals.
+In coordinates u_i = phi_i(x_i) a scalar sum_i c_i u_i has the gradient c everywhere. So the directions of gradients
+in one coordinate system after another tell the constants c where they are the same at all points: x - y and 2 x + y
+from the raw ones, x y, x / y and x^p y^q from logarithms, x^2 + y^2 from squares, 1/x + 1/y from reciprocals.
 """
 
 from collections.abc import Callable, Iterator, Sequence

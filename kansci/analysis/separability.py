@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -29,6 +29,7 @@ from kansci.analysis.webs import general_groups
 from kansci.errors import ConfigError
 
 Groups = tuple[tuple[int, ...], ...]
+Kind = Literal["additive", "multiplicative", "generalized"]
 KINDS = ("additive", "multiplicative", "generalized")
 HESSIANS = 256  # rows whose second derivatives are averaged
 FORMS = {"additive": "f = g + h", "multiplicative": "f = g h", "generalized": "f = F(g + h)"}
@@ -56,7 +57,7 @@ class Separability:
     """
 
     verdict: Verdict
-    kind: str
+    kind: Kind
     groups: Groups
     size: float
     noise: float
@@ -70,7 +71,7 @@ class Separability:
 
     @property
     def hidden(self) -> dict[tuple[int, int], float]:
-        """Pairs of inputs of different groups that may interact by as much as this, too little to be told from error."""
+        """Pairs of inputs of different groups, and by how much they may interact: too little to be told from error."""
         place = {column: number for number, group in enumerate(self.groups) for column in group}
         return {
             (i, j): float(self.interactions[i, j])
@@ -83,7 +84,8 @@ class Separability:
         parts = " | ".join(", ".join(f"x{column + 1}" for column in group) for group in self.groups)
         lines = [
             f"{self.kind}: {self.verdict}, {FORMS[self.kind]}, groups {parts}",
-            f"  not separable: {self.size:.1e} of the spread of f; error of f {self.noise:.1e}; margin {self.margin:.2g}",
+            f"  not separable: {self.size:.1e} of the spread of f; error of f {self.noise:.1e}; "
+            f"margin {self.margin:.2g}",
             f"  {self._second_view()}",
         ]
         if self.offset is not None:
@@ -147,10 +149,10 @@ def detect_separability(f: Any, x: Any, kind: str = "additive", *, error: float 
     """
     if kind not in KINDS:
         raise ConfigError(f"expected kind to be {', '.join(KINDS)}, got {kind!r}")
-    return separability_of(read_surrogate(f, x, error), kind)
+    return separability_of(read_surrogate(f, x, error), cast("Kind", kind))
 
 
-def separability_of(surrogate: Surrogate, kind: str) -> Separability:
+def separability_of(surrogate: Surrogate, kind: Kind) -> Separability:
     """The same for a surrogate."""
     moved = activities(surrogate)
     unused = tuple(int(column) for column in range(surrogate.d) if float(moved[column]) <= YES * surrogate.noise)

@@ -33,7 +33,8 @@ class Part:
         children: the parts, none for an input.
         formula: the part up to a function of it, where it has a simple one; else None.
         offset: constant added to a product, 0 if there is none or it belongs to the sum above.
-        verdict: "undecided" where structure of this part may be hidden by the error of f, else "yes".
+        verdict: "undecided" where the error of f may hide that the kind is another, else "yes". A sum or product that
+            is not refuted goes before F of a sum, whose special case it is.
         margin: by how many times the decision for this kind was clear.
     """
 
@@ -174,24 +175,31 @@ class _Builder:
         if product.verdict == "yes":
             return self._node("multiplicative", inputs, own, product)
         if product.offset is not None:
-            shifted = replace(own, function=lambda x: own.function(x) - product.offset)
+            offset = product.offset
+            shifted = replace(own, function=lambda x: own.function(x) - offset)
             node = self._node("multiplicative", inputs, own, separability_of(shifted, "multiplicative"))
-            return replace(node, offset=0.0 if absorbed else product.offset)
+            return replace(node, offset=0.0 if absorbed else offset)
         general = separability_of(own, "generalized")
         if general.verdict == "yes":
-            return self._node("generalized", inputs, own, general)
+            simpler = [found for found in (sums, product) if found.verdict == "undecided" and len(found.groups) > 1]
+            if not simpler:
+                return self._node("generalized", inputs, own, general)
+            nearest = min(simpler, key=lambda found: found.size)
+            return replace(self._node(nearest.kind, inputs, own, nearest), verdict="undecided")
         blocks = Joints(own).joined([(column,) for column in range(own.d)])
         doubt = "undecided" in (sums.verdict, product.verdict, general.verdict)
         found = replace(general, groups=blocks, margin=general.margin)
         node = self._node("function", inputs, own, found)
-        return replace(node, verdict="undecided" if doubt else "yes")
+        return replace(node, verdict="undecided" if doubt and node.kind == "function" else "yes")
 
     def _node(self, kind: Kind, inputs: tuple[int, ...], own: Surrogate, found: Separability) -> Part:
         groups = [tuple(inputs[column] for column in group) for group in found.groups]
         if kind == "function" and len(groups) == 1:
             groups = [(column,) for column in groups[0]]
         children = tuple(self._child(group, kind == "additive") for group in groups)
-        return Part(kind, inputs, children, self._formula(inputs, own, children), margin=found.margin)
+        formula = self._formula(inputs, own, children)
+        named = "generalized" if kind == "function" and formula else kind
+        return Part(named, inputs, children, formula, margin=found.margin)
 
     def _child(self, group: tuple[int, ...], absorbed: bool) -> Part:
         if len(group) == 1:

@@ -181,7 +181,7 @@ class _Model(_Flat):
 
 def _gradients(f: Function, x: Float[Tensor, "n d"], unit: Float[Tensor, "d"]) -> Float[Tensor, "n d"]:
     with torch.no_grad():
-        if isinstance(f, HasJet):
+        if isinstance(f, _Model):
             return f.jet(x, "gradient").gradient[:, 0]
     with torch.enable_grad():
         points = x.detach().clone().requires_grad_(True)
@@ -196,7 +196,7 @@ def _gradients(f: Function, x: Float[Tensor, "n d"], unit: Float[Tensor, "d"]) -
 
 def _second_order(f: Function, x: Float[Tensor, "n d"], unit: Float[Tensor, "d"]) -> tuple[Tensor, Tensor, Tensor]:
     """By jets, or by differences of gradients where there are none."""
-    own = f if isinstance(f, HasJet) else lambda point: f(point[None])
+    own: Function = f if isinstance(f, _Model) else lambda point: f(point[None])
     try:
         with torch.no_grad():
             found = jet(own, x, "hessian")

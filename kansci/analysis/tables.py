@@ -39,7 +39,7 @@ def table_points(
 
 
 def leftover(table: Float[Tensor, "count m m"], kind: str) -> Float[Tensor, "some m m"]:
-    """What is not g(a) + h(b), or not g(a) h(b), in the tables in which f is finite; no smaller than in endless ones."""
+    """What is not g(a) + h(b), or not g(a) h(b), where f is finite; without bias from the size of the tables."""
     table = table[table.isfinite().all(2).all(1)]
     if kind == "additive":
         rest = _centred(table)

@@ -23,8 +23,9 @@ def margin(size: float, noise: float) -> float:
     """How many times a size is away from the edge of the decision: 1 is on it, infinity for a size of 0.
 
     Example:
-        >>> f"{margin(0.0161, 0.01):.1f} {margin(0.161, 0.01):.1f}"
-        '1.0 10.0'
+        >>> edge = EDGE * 0.01
+        >>> f"{margin(edge, 0.01):.1f} {margin(10 * edge, 0.01):.1f} {margin(edge / 10, 0.01):.1f}"
+        '1.0 10.0 10.0'
     """
     if size == 0:
         return float("inf")

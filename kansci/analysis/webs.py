@@ -50,7 +50,7 @@ class Joints:
         nearest: the least drift of a group that does not act through one scalar.
     """
 
-    def __init__(self, surrogate: Surrogate):
+    def __init__(self, surrogate: Surrogate) -> None:
         self.surrogate = surrogate
         self.nearest = float("inf")
         self._sizes: dict[frozenset[int], float] = {}

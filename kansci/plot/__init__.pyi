@@ -2,3 +2,5 @@ from .edges import draw_edge as draw_edge
 from .history import draw_history as draw_history
 from .kanpiler import draw_kanpiler as draw_kanpiler
 from .network import draw_network as draw_network
+from .structure import draw_hessian as draw_hessian
+from .structure import draw_structure as draw_structure
