@@ -23,6 +23,7 @@ from kansci.analysis.surrogate import Surrogate
 ANCHORS, RESTS = 48, 16
 STEPS, LENGTH = 6, 0.25  # of a path [standard deviations]
 STUCK = 0.7  # share of paths that end where they start, beyond which nothing is known
+REMOVABLE = 0.5  # change relative to the error that steps back may leave undone
 BRIM = 0.02  # of the ranges that paths keep away from
 CORRECTIONS, FARTHEST = 6, 0.25  # steps back to the level of the start, and the longest of them
 
@@ -112,8 +113,8 @@ def drift(scene: Scene, scalar: Level | None = None) -> float:
     """
     start = scene.surrogate.values(scene.at(scene.anchors))
     if scalar is None:
-        ends = _paths(scene, scene.common_direction)
-        change = _corrected(scene, ends, start, scene.surrogate.values(scene.at(ends)) - start)
+        ends = _paths(scene, scene.common_direction, lambda places: _step_back(scene, places, start)[0])
+        change = _corrected(scene, ends, start)
     else:
         ends = _on_level(scene, scalar, _paths(scene, lambda places: _unit(scalar.gradients(places) * scene.unit)))
         if float((ends == scene.anchors).all(1).to(ends.dtype).mean()) > STUCK:
@@ -128,8 +129,8 @@ def parallel(scene: Scene) -> float:
     return float(sizes[:, 1:].sum() / sizes.sum().clamp(min=torch.finfo(sizes.dtype).tiny))
 
 
-def _paths(scene: Scene, direction: Direction) -> Float[Tensor, "n s"]:
-    """Ends of paths across the directions, which stop at the border of the ranges."""
+def _paths(scene: Scene, direction: Direction, settle: Direction = lambda places: places) -> Float[Tensor, "n s"]:
+    """Ends of paths across the directions, settled after each step, which stop at the border of the ranges."""
     places = scene.anchors
     middle = (scene.surrogate.center[list(scene.group)] - places) / scene.unit
     generator = torch.Generator().manual_seed(32)
@@ -141,7 +142,7 @@ def _paths(scene: Scene, direction: Direction) -> Float[Tensor, "n s"]:
     for _ in range(STEPS):
         half = places + LENGTH / 2 * scene.unit * _along(_across(direction(places), previous), previous)
         heading = _along(_across(direction(half), previous), previous)
-        ahead = places + LENGTH * scene.unit * heading
+        ahead = settle(places + LENGTH * scene.unit * heading)
         moving = moving & scene.inside(ahead)[:, None]
         places = torch.where(moving, ahead, places)
         previous = torch.where(moving, heading, previous)
@@ -181,19 +182,31 @@ def _on_level(scene: Scene, scalar: Level, ends: Float[Tensor, "n s"]) -> Float[
     return torch.where((lost | strayed | ~places.isfinite().all(1))[:, None], scene.anchors, places)
 
 
-def _corrected(
-    scene: Scene, ends: Float[Tensor, "n s"], start: Float[Tensor, "n m"], change: Float[Tensor, "n m"]
-) -> Float[Tensor, "n m"]:
-    """The change after steps along the common direction that make it as small as they can."""
-    best, places = change, ends
+def _corrected(scene: Scene, ends: Float[Tensor, "n s"], start: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
+    """The change after steps back that make it as small as they can; NaN where more steps would make it smaller yet."""
+    best, removable = torch.full_like(start, float("inf")), torch.full_like(start[:, 0], float("inf"))
+    places = ends
     for _ in range(CORRECTIONS):
-        gradients = torch.nan_to_num(scene.gradients(places))
-        direction = _top(gradients)
-        slope = (gradients @ direction[:, :, None])[..., 0]
-        step = -(slope * torch.nan_to_num(change)).sum(1) / slope.square().sum(1).clamp(min=1e-30)
-        places = places + step.clamp(-FARTHEST, FARTHEST)[:, None] * direction * scene.unit
-        places = places.clamp(scene.low, scene.high)
-        change = scene.surrogate.values(scene.at(places)) - start
-        better = change.square().sum(1) < best.square().sum(1)
+        following, change, left = _step_back(scene, places, start)
+        better = torch.nan_to_num(change).square().sum(1) < best.square().sum(1)
         best = torch.where(better[:, None], change, best)
-    return best
+        removable = torch.where(better, left, removable)
+        places = following
+    lost = removable > REMOVABLE * scene.surrogate.noise
+    return torch.where(lost[:, None], torch.nan, best)
+
+
+def _step_back(
+    scene: Scene, places: Float[Tensor, "n s"], start: Float[Tensor, "n m"]
+) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n m"], Float[Tensor, "n"]]:
+    """Places moved along the common direction to lessen the change, the change before, and how much goes by that."""
+    points = scene.at(places)
+    change = scene.surrogate.values(points) - start
+    gradients = torch.nan_to_num(scene.surrogate.gradients(points)[..., list(scene.group)])
+    direction = _top(gradients)
+    slope = (gradients @ direction[:, :, None])[..., 0]
+    steepness = slope.square().sum(1).clamp(min=1e-30)
+    along = (slope * torch.nan_to_num(change)).sum(1)
+    step = (-along / steepness).clamp(-FARTHEST, FARTHEST)
+    following = (places + step[:, None] * direction * scene.unit).clamp(scene.low, scene.high)
+    return following, change, along.abs() / (steepness * start.shape[1]).sqrt()

@@ -24,7 +24,7 @@ from kansci.analysis.tables import (
     offset_of,
     table_points,
 )
-from kansci.analysis.verdict import YES, Verdict, judge, margin
+from kansci.analysis.verdict import EDGE, YES, Verdict, judge, margin
 from kansci.analysis.webs import general_groups
 from kansci.errors import ConfigError
 
@@ -162,6 +162,8 @@ def separability_of(surrogate: Surrogate, kind: Kind) -> Separability:
     offset, interactions = None, torch.zeros(surrogate.d, surrogate.d, dtype=torch.float64)
     if kind == "generalized":
         groups, size, verdict = general_groups(surrogate, active)
+        if evidence.doubtful and surrogate.given and verdict == "no":
+            verdict = "undecided"  # paths leave the rows
     else:
         interactions = evidence.interactions(kind)
         groups, size, verdict = evidence.partition(interactions, kind)
@@ -204,13 +206,22 @@ class _Evidence:
         """What is not separable between two inputs, for all pairs."""
         found = torch.zeros(self.surrogate.d, self.surrogate.d, dtype=torch.float64)
         for i, j in combinations(self.active, 2):
-            found[i, j] = found[j, i] = self.surrogate.size(leftover(self._pair(i, j), kind))
+            found[i, j] = found[j, i] = self._size(self._pair(i, j), kind)
         return found
 
-    def _pair(self, i: int, j: int) -> Float[Tensor, "count m m"]:
+    def _pair(self, i: int, j: int) -> Float[Tensor, "count m m d"]:
         pairs = max(1, len(self.active) * (len(self.active) - 1) // 2)
         count = max(8, min(CELLS, BUDGET // pairs) // PAIR_SIDE**2)
-        return self.surrogate.values(table_points(self.surrogate, [i], [j], PAIR_SIDE, count))
+        return table_points(self.surrogate, [i], [j], PAIR_SIDE, count)
+
+    def _size(self, points: Float[Tensor, "count m m d"], kind: str) -> float:
+        """What is not separable in tables; where f is not known between the rows, no more than rows themselves say."""
+        table = self.surrogate.values(points)
+        size, noise = self.surrogate.size(leftover(table, kind)), self.surrogate.noise
+        if self.doubtful and self.surrogate.given and judge(size, noise) == "no":
+            seen = observed_size(table, near_rows(self.surrogate, points), kind)
+            return size if judge(seen, noise) == "no" else EDGE * noise
+        return size
 
     def partition(self, interactions: Float[Tensor, "d d"], kind: str) -> tuple[Groups, float, Verdict]:
         """The finest groups that tables of whole groups confirm.
@@ -245,12 +256,8 @@ class _Evidence:
         for group in groups[: len(groups) if len(groups) > 2 else 1]:
             rest = [column for column in self.active if column not in group]
             points = table_points(self.surrogate, group, rest, SPLIT_SIDE, CELLS // SPLIT_SIDE**2)
-            table = self.surrogate.values(points)
-            size = self.surrogate.size(leftover(table, kind))
+            size = self._size(points, kind)
             own = judge(size, self.surrogate.noise)
-            if own == "no" and self.doubtful and self.surrogate.given:
-                seen = observed_size(table, near_rows(self.surrogate, points), kind)
-                own = "no" if judge(seen, self.surrogate.noise) == "no" else "undecided"
             worst = max(worst, size)
             verdict = own if verdict == "yes" or own == "no" else verdict
         return worst, verdict
@@ -258,9 +265,9 @@ class _Evidence:
     def offset(self) -> float | None:
         """The constant that must be subtracted to leave a product, if that works."""
         pairs = list(combinations(self.active, 2))
-        tables = {pair: self._pair(*pair) for pair in pairs}
-        found = [offset_of(table) for table in tables.values() if not self._is(table, "additive")]
-        for value in sorted(set(found), key=lambda c: self._disagreement(c, tables.values()))[:3]:
+        tables = [self.surrogate.values(self._pair(*pair)) for pair in pairs]
+        found = {offset_of(table) for table in tables if not self._is(table, "additive")}
+        for value in sorted(found, key=lambda c: self._disagreement(c, tables))[:3]:
             shifted = replace(self, surrogate=_minus(self.surrogate, value))
             if shifted.partition(shifted.interactions("multiplicative"), "multiplicative")[2] == "yes":
                 return value * self.surrogate.spread

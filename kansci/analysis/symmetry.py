@@ -100,6 +100,9 @@ def symmetry_of(surrogate: Surrogate, columns: tuple[int, ...]) -> Symmetry:
     trivial = len(columns) == 1 or not rest
     size = 0.0 if trivial else drift(scene)
     verdict = judge(size, surrogate.noise)
+    correlated = bool(rest) and off_support(surrogate, [columns, rest]) > SHARE
+    if correlated and surrogate.given and verdict == "no":
+        verdict = "undecided"  # paths leave the rows
     scalar = named_scalar(scene, surrogate.noise) if verdict == "yes" and len(columns) > 1 else None
     return Symmetry(
         verdict=verdict,
@@ -109,5 +112,5 @@ def symmetry_of(surrogate: Surrogate, columns: tuple[int, ...]) -> Symmetry:
         margin=1.0 if verdict == "undecided" else margin(size, surrogate.noise),
         gradients=0.0 if trivial else parallel(scene),
         formula=scalar and scalar.text([f"x{column + 1}" for column in columns]),
-        correlated=bool(rest) and off_support(surrogate, [columns, rest]) > SHARE,
+        correlated=correlated,
     )
