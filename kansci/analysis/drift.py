@@ -23,7 +23,7 @@ from kansci.analysis.surrogate import Surrogate
 ANCHORS, RESTS = 48, 16
 STEPS, LENGTH = 6, 0.25  # of a path [standard deviations]
 STUCK = 0.7  # share of paths that end where they start, beyond which nothing is known
-REMOVABLE = 0.5  # change relative to the error that steps back may leave undone
+REMOVABLE = 0.5  # share of the change, or of the error, that steps back may leave undone
 BRIM = 0.02  # of the ranges that paths keep away from
 CORRECTIONS, FARTHEST = 6, 0.25  # steps back to the level of the start, and the longest of them
 
@@ -192,7 +192,7 @@ def _corrected(scene: Scene, ends: Float[Tensor, "n s"], start: Float[Tensor, "n
         best = torch.where(better[:, None], change, best)
         removable = torch.where(better, left, removable)
         places = following
-    lost = removable > REMOVABLE * scene.surrogate.noise
+    lost = removable > REMOVABLE * best.square().mean(1).sqrt().clamp(min=scene.surrogate.noise)
     return torch.where(lost[:, None], torch.nan, best)
 
 

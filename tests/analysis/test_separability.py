@@ -31,15 +31,18 @@ KNOWN = {
 
 @pytest.mark.parametrize("name", KNOWN)
 @pytest.mark.parametrize("number, kind", list(enumerate(("additive", "multiplicative", "generalized"))))
-def test_known_functions(name, number, kind):
+def test_known_functions(name, number, kind, unchecked):
     f, *expected = KNOWN[name]
     assert groups_of(f, points(), kind) == expected[number]
 
 
-@pytest.mark.parametrize("name", ["x y + z w", "(x+z)(y+w)", "no structure"])
-@pytest.mark.parametrize("kind", ["additive", "multiplicative", "generalized"])
+@pytest.mark.parametrize(
+    "name, kind",
+    [("x y + z w", "additive"), ("(x+z)(y+w)", "multiplicative"), ("no structure", "multiplicative")]
+    + [pytest.param(name, "generalized", marks=pytest.mark.slow) for name in KNOWN],
+)
 @pytest.mark.parametrize("output, unit", [(1e6, 1e3), (1e-6, 1e-3)])
-def test_units_do_not_matter(name, kind, output, unit):
+def test_units_do_not_matter(name, kind, output, unit, unchecked):
     f, x = KNOWN[name][0], points()
     units = torch.tensor([unit, 1.0, 1 / unit, 1.0], dtype=torch.float64)
     scaled = ks.detect_separability(lambda x: output * f(x / units), x * units, kind, error=1e-3)

@@ -28,13 +28,9 @@ NAMED = [
 
 
 @pytest.mark.parametrize("formula, f", NAMED, ids=[name for name, _ in NAMED])
-@pytest.mark.parametrize("error", [None, 1e-3])
-def test_scalars_are_named(formula, f, error):
-    x = points(1.0, 2.5)
-    found = ks.detect_symmetry(f, x, [0, 1], error=error)
-    assert found.verdict == "yes"
-    if error is None:
-        assert found.formula == formula
+def test_scalars_are_named(formula, f, unchecked):
+    found = ks.detect_symmetry(f, points(1.0, 2.5), [0, 1])
+    assert (found.verdict, found.formula) == ("yes", formula)
 
 
 @pytest.mark.parametrize("formula", ["x1*x2", "x1**2 + x2**2", "x1 - x2"])
@@ -50,10 +46,8 @@ def test_three_inputs_and_any_order():
 
 
 @pytest.mark.parametrize("group", [[0, 2], [1, 2]])
-@pytest.mark.parametrize("formula, f", NAMED[:5] + NAMED[7:], ids=[name for name, _ in NAMED[:5] + NAMED[7:]])
-def test_other_pairs_do_not_act_as_one(formula, f, group):
-    if formula in ("x1 + 2/3*x2", "x1**2 + x2**2", "x1**2 - x2**2"):
-        f = dict(NAMED)["x1 - x2"]
+@pytest.mark.parametrize("formula, f", [NAMED[0], NAMED[4]])
+def test_other_pairs_do_not_act_as_one(formula, f, group, unchecked):
     assert ks.detect_symmetry(f, points(1.0, 2.5), group).verdict == "no"
 
 
