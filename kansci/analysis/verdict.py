@@ -3,7 +3,7 @@
 from typing import Literal
 
 Verdict = Literal["yes", "no", "undecided"]
-YES, NO = 1.35, 1.8  # sizes relative to the error up to which a part is taken for error, and from which on it is not
+YES, NO = 1.28, 1.8  # sizes relative to the error up to which a part is taken for error, and from which on it is not
 EDGE = (YES * NO) ** 0.5
 
 
