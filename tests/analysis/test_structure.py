@@ -40,7 +40,12 @@ TREES = {
 }
 
 
-@pytest.mark.parametrize("text", TREES)
+LONG = ("sin(2*(x1 - x2))*exp(x3*x4)", "sin(x1*x2)*x3 + exp(x3*x4)")
+
+
+@pytest.mark.parametrize(
+    "text", [pytest.param(text, marks=[pytest.mark.slow] if text in LONG else []) for text in TREES]
+)
 def test_known_trees(text):
     d = max(int(digit) for digit in "1234" if f"x{digit}" in text)
     names = [f"x{k + 1}" for k in range(d)]
@@ -73,13 +78,14 @@ def test_unused_inputs_and_constants():
     assert "constant" in repr(nothing)
 
 
+@pytest.mark.slow
 def test_units_do_not_matter():
     units = torch.tensor([1e3, 1.0, 1e-3, 1.0], dtype=torch.float64)
 
     def f(x):
         return (x[:, 0] ** 2 + x[:, 1] ** 2) ** 2 + (x[:, 2] * x[:, 3]).sin()
 
-    for factor in (1e-6,):
+    for factor in (1e-6, 1e6):
         tree = ks.structure_tree(lambda x, factor=factor: factor * f(x / units), points(4) * units)
         assert shape(tree.root) == ("additive", ("generalized", 0, 1), ("generalized", 2, 3))
 
