@@ -6,6 +6,12 @@ from . import report as report
 from .analysis.attribution import Attribution as Attribution
 from .analysis.attribution import attribution_scores as attribution_scores
 from .analysis.attribution import feature_interactions as feature_interactions
+from .analysis.separability import Separability as Separability
+from .analysis.separability import detect_separability as detect_separability
+from .analysis.structure import StructureTree as StructureTree
+from .analysis.structure import structure_tree as structure_tree
+from .analysis.symmetry import Symmetry as Symmetry
+from .analysis.symmetry import detect_symmetry as detect_symmetry
 from .checkpoint import load as load
 from .checkpoint import save as save
 from .config import Edge as Edge

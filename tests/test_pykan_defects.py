@@ -889,3 +889,33 @@ def test_every_defect_has_its_test():
     }
     expected = {f"{letter}{number}" for letter, each in numbers.items() for number in each}
     assert {name.split("_")[1] for name in globals() if name.startswith("test_")} == {*expected, "every"}
+
+
+@pytest.mark.parametrize("kind", ["additive", "generalized"])
+def test_h1_separability_of_a_pure_sum(kind):
+    """pykan divides by the largest entry of a Hessian that is zero, and fails for want of groups."""
+    found = ks.detect_separability(lambda x: 2 * x[:, 0] - x[:, 1] + 3, points(100, 2), kind)
+    assert (found.verdict, found.groups) == ("yes", ((0,), (1,)))
+
+
+def test_h10_reports_are_returned_and_nothing_is_printed(capsys):
+    x = points(100, 3)
+    found = [
+        ks.detect_separability(lambda x: x[:, 0] * x[:, 1] + x[:, 2], x),
+        ks.detect_symmetry(lambda x: x[:, 0] * x[:, 1] + x[:, 2], x, [0, 1]),
+        ks.structure_tree(lambda x: x[:, 0] * x[:, 1] + x[:, 2], x),
+    ]
+    assert all(len(repr(report).splitlines()) > 2 for report in found)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_h11_thresholds_of_structure_tests_are_errors_not_numbers(scale):
+    """pykan calls 0.001 x y a sum, and 1000 times x + y + 0.001 x y none."""
+    x = points(300, 2)
+    product = ks.detect_separability(lambda x: scale * x[:, 0] * x[:, 1], x, error=1e-3)
+    weak = [
+        ks.detect_separability(lambda x: scale * (x.sum(1) + 1e-3 * x.prod(1)), x, error=error).verdict
+        for error in (1e-2, 1e-5)
+    ]
+    assert (product.verdict, weak) == ("no", ["yes", "no"])

@@ -1,0 +1,165 @@
+"""Whether a function of two groups of inputs is F(g(a) h(b)) for some F, which F(g(a) + h(b)) is as well.
+
+The table T_kl = f(a_k, b_l) is compared with F(p_k q_l), p_k and q_l being free numbers for each row and column and F a
+spline. Where values alone do not say so, slopes may: f_a / f_b is u(a) / w(b) along any two curves.
+
+References:
+    Breiman, Friedman, Estimating optimal transformations for multiple regression (ACE), JASA 80 (1985) 580.
+    Golub, Pereyra, Separable nonlinear least squares, Inverse Problems 19 (2003) R1.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from kansci.analysis.surrogate import Surrogate
+from kansci.analysis.tables import leftover, offset_of, table_points
+from kansci.analysis.verdict import EDGE, judge
+from kansci.splines import evaluate_basis, extend_grid
+
+SIDE = 40  # of the table
+NODES = 24  # along each curve
+KNOTS = 20  # intervals of splines
+STEPS = 40
+RESOLUTION = 2e-5  # of splines: what is smaller does not speak against F
+Factors = tuple[Float[Tensor, "m"], Float[Tensor, "m"]]
+
+
+def web_size(surrogate: Surrogate, a: Sequence[int], b: Sequence[int]) -> float:
+    """Root mean square of what is not F(g(a) h(b)), relative to the spread."""
+    table = surrogate.values(table_points(surrogate, a, b, SIDE, 1)).to(torch.float64)
+    if not table.isfinite().all():
+        return float("nan")
+    parts = (
+        leftover(table, "additive"),
+        leftover(table, "multiplicative"),
+        leftover(table - offset_of(table), "multiplicative"),
+    )
+    sizes = [surrogate.size(own) for own in parts]
+    for factors in _starts(table[0]):
+        if any(judge(size, surrogate.noise) == "yes" for size in sizes):
+            return min(sizes)
+        sizes.append(_linked_size(surrogate, table[0], factors))
+    size = min(*sizes, slope_size(surrogate, a, b))
+    return min(size, EDGE * surrogate.noise) if surrogate.given and size < RESOLUTION else size
+
+
+def _starts(table: Float[Tensor, "m m"]) -> Iterator[Factors]:
+    """First guesses: where the best G makes G(f) additive, and f less a constant as a product."""
+    g = _additive_transform(table)
+    p, q = g.mean(1) - g.mean(), g.mean(0) - g.mean()
+    scale = (p.std() ** 2 + q.std() ** 2).sqrt().clamp(min=1e-300)
+    yield (p / scale).exp(), (q / scale).exp()
+    for constant in (offset_of(table[None]), float(table.median())):
+        u, _, vh = torch.linalg.svd(table - constant)
+        yield u[:, 0], vh[0]
+
+
+def _linked_size(surrogate: Surrogate, table: Float[Tensor, "m m"], factors: Factors) -> float:
+    """The size of T - F(p q) in least squares, the best F following p and q, without bias from their number."""
+    m = len(table)
+    target = table.flatten()
+    freedom = (m * m / (m * m - 2 * m - KNOTS - 3)) ** 0.5
+    p, q = (factor / factor.abs().max() for factor in factors)
+    left, jacobian = _projected(target, p, q)
+    damping, best = 1e-3, float(left.square().mean())
+    for _ in range(STEPS):
+        if judge(best**0.5 * freedom, surrogate.noise) == "yes":
+            break
+        normal = jacobian.T @ jacobian
+        normal.diagonal().mul_(1 + damping).add_(1e-12 * normal.diagonal().max())
+        step = torch.linalg.solve(normal, jacobian.T @ left)
+        trial = (p + step[:m], q + step[m:])
+        trial_left, trial_jacobian = _projected(target, *trial)
+        size = float(trial_left.square().mean())
+        if size < best:
+            done = best - size < 1e-3 * best and damping < 1e-2
+            (p, q), left, jacobian, best, damping = trial, trial_left, trial_jacobian, size, damping / 5
+            if done:
+                break
+        elif damping > 1e6:
+            break
+        else:
+            damping *= 4
+    return surrogate.size(left) * freedom
+
+
+def _projected(target: Float[Tensor, "n"], p: Float[Tensor, "m"], q: Float[Tensor, "m"]) -> tuple[Tensor, Tensor]:
+    """What the best F leaves, and how the fit follows p and q (Kaufman)."""
+    m = len(p)
+    values, slopes = _spline((p[:, None] * q).flatten())
+    basis, triangle = torch.linalg.qr(torch.cat([values, 1e-7 * torch.eye(values.shape[1], dtype=values.dtype)]))
+    basis = basis[: len(values)]
+    weights = torch.linalg.solve_triangular(triangle, (basis.T @ target)[:, None], upper=True)[:, 0]
+    slope = (slopes @ weights).reshape(m, m)
+    jacobian = target.new_zeros(m, m, 2 * m)
+    index = torch.arange(m)
+    jacobian[index, :, index] = slope * q
+    jacobian[:, index, m + index] = slope * p[:, None]
+    jacobian = jacobian.reshape(m * m, 2 * m)
+    return target - values @ weights, jacobian - basis @ (basis.T @ jacobian)
+
+
+def _additive_transform(table: Float[Tensor, "m m"]) -> Float[Tensor, "m m"]:
+    """The G(f) of a table that is most nearly additive."""
+    values, _ = _spline(table.flatten())
+    grid = values.T.reshape(-1, *table.shape)
+    centred = grid - grid.mean(1, keepdim=True) - grid.mean(2, keepdim=True) + grid.mean((1, 2), keepdim=True)
+    total = (grid - grid.mean((1, 2), keepdim=True)).flatten(1)
+    inner = centred.flatten(1)
+    scale, axes = torch.linalg.eigh(total @ total.T)
+    keep = scale > 1e-10 * scale[-1]
+    white = axes[:, keep] / scale[keep].sqrt()
+    _, best = torch.linalg.eigh(white.T @ (inner @ inner.T) @ white)
+    return (values @ (white @ best[:, 0])).reshape(table.shape)
+
+
+def _spline(y: Float[Tensor, "n"]) -> tuple[Float[Tensor, "n p"], Float[Tensor, "n p"]]:
+    """Cubic splines with knots at quantiles of y, denser to both ends: their values and slopes."""
+    shares = (1 - torch.cos(torch.pi * torch.linspace(0, 1, KNOTS + 1, dtype=y.dtype, device=y.device))) / 2
+    grid = y.sort().values[(shares * (len(y) - 1)).long()].unique()
+    if len(grid) < 2:
+        return torch.ones_like(y)[:, None], torch.zeros_like(y)[:, None]
+    first, alive = evaluate_basis(y[None], extend_grid(grid[None], 3), 3, 2, uniform=False)
+    places = first[0][:, None] + torch.arange(4, device=y.device)
+    blank = y.new_zeros(len(y), len(grid) + 2)
+    values, slopes = (blank.scatter(1, places, alive[0, order].T) for order in (0, 1))
+    return values, slopes
+
+
+def slope_size(surrogate: Surrogate, a: Sequence[int], b: Sequence[int]) -> float:
+    """The derivative of f along the best web's level lines, for curves through the range of a and of b.
+
+    Along t and s, f_t w(s) = f_s u(t). With rows and columns of the table f_t f_s scaled by the norms of f_s and f_t,
+    its first pair of singular vectors is u and w.
+    """
+    nodes = (1 - torch.cos(torch.pi * (torch.arange(NODES, dtype=torch.float64) + 0.5) / NODES)) / 2
+    starts, ends = zip(*(_curve(surrogate, group) for group in (a, b)), strict=True)
+    middle = surrogate.rows.median(0).values
+    points = middle.expand(NODES, NODES, surrogate.d).clone()
+    t = nodes.to(middle)
+    slopes = []
+    points[..., list(a)] = (starts[0] + t[:, None] * (ends[0] - starts[0]))[:, None]
+    points[..., list(b)] = (starts[1] + t[:, None] * (ends[1] - starts[1]))[None]
+    gradients = torch.nan_to_num(surrogate.gradients(points) / surrogate.unit).to(torch.float64)
+    for group, start, end in zip((a, b), starts, ends, strict=True):
+        slopes.append(gradients[..., list(group)] @ (end - start).to(torch.float64))
+    by_t, by_s = slopes
+    tiny = torch.finfo(torch.float64).tiny
+    rows, columns = by_s.norm(dim=1).clamp(min=tiny), by_t.norm(dim=0).clamp(min=tiny)
+    u, _, w = torch.linalg.svd(by_t * by_s / rows[:, None] / columns)
+    along_t, along_s = w[0] * rows[:, None], u[:, :1] * columns
+    length = (along_t.square() + along_s.square()).sqrt().clamp(min=tiny)
+    return float(((by_t * along_t - by_s * along_s) / length).square().mean().sqrt())
+
+
+def _curve(surrogate: Surrogate, group: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The two rows of a group between which f changes most, the others being at their medians."""
+    points = surrogate.rows.median(0).values.expand_as(surrogate.rows).clone()
+    points[:, list(group)] = surrogate.rows[:, list(group)]
+    values = torch.nan_to_num(surrogate.values(points))
+    if len(group) == 1:
+        values = surrogate.rows[:, group[0]]
+    return surrogate.rows[int(values.argmin()), list(group)], surrogate.rows[int(values.argmax()), list(group)]

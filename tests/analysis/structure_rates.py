@@ -1,0 +1,199 @@
+"""How often structure tests are right: a table over functions of known structure and surrogates of known error.
+
+Each group that an answer "yes" separates wrongly from the others counts as a further question answered falsely "yes".
+Questions about interactions that are smaller than the error of the surrogate are not counted but listed.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import tyro
+from torch import Tensor
+
+import kansci as ks
+from tests.analysis.truths import Case, cases, perturbed
+
+KINDS = ("additive", "multiplicative", "generalized")
+ROWS = 1000
+
+
+@dataclass
+class Rates:
+    """Answers to questions of one kind of surrogate, by truth and verdict."""
+
+    counts: Counter = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+
+    def add(self, label: str, truth: str, verdict: str) -> None:
+        self.counts[truth, verdict] += 1
+        if verdict != truth:
+            self.wrong.append(f"{label}: {truth}, said {verdict}")
+
+    def total(self, truth: str) -> int:
+        return sum(count for (own, _), count in self.counts.items() if own == truth)
+
+    @property
+    def true_positives(self) -> float:
+        """Share of "yes" among positive questions."""
+        return self.counts["yes", "yes"] / max(1, self.total("yes"))
+
+    @property
+    def decided_positives(self) -> float:
+        """The same among those that were decided."""
+        return self.counts["yes", "yes"] / max(1, self.total("yes") - self.counts["yes", "undecided"])
+
+    @property
+    def false_positives(self) -> float:
+        """Share of "yes" among negative questions."""
+        return self.counts["no", "yes"] / max(1, self.total("no"))
+
+    @property
+    def undecided(self) -> float:
+        """Share of "undecided" among all questions."""
+        return sum(self.counts[truth, "undecided"] for truth in ("yes", "no")) / max(1, sum(self.counts.values()))
+
+
+def ask(case: Case, f: Callable[[Tensor], Tensor], error: float | None, rates: Rates, seed: int) -> None:
+    """All questions about one surrogate."""
+    x = case.points(ROWS, seed)
+    size = error or 0.0
+    for kind in KINDS:
+        truth = case.truth[kind]
+        answer = ks.detect_separability(f, x, kind, error=error)
+        label = f"{case.id} {kind} {truth} {answer.groups} size {answer.size:.1e}"
+        if len(truth) > 1:
+            rates.add(label, "yes", answer.verdict)
+            for group in answer.groups if answer.verdict == "yes" else ():
+                if not cut_holds(case, kind, group, size):
+                    rates.add(f"{label} cut {group} {case.cut_sizes(group)}", "no", "yes")
+        elif true_size(case, kind) < size:
+            rates.hidden.append(f"{case.id} {kind}: {true_size(case, kind):.1e}, said {answer.verdict}")
+        else:
+            rates.add(f"{label} true {true_size(case, kind):.1e}", "no", answer.verdict)
+    for pair in case.pairs if case.d > 2 else []:
+        found = ks.detect_symmetry(f, x, pair, error=error)
+        label = f"{case.id} pair {pair} size {found.dependence:.1e}"
+        if case.symmetric(pair):
+            rates.add(label, "yes", found.verdict)
+        elif true_size(case, pair) < size:
+            rates.hidden.append(f"{case.id} pair {pair}: {true_size(case, pair):.1e}, said {found.verdict}")
+        else:
+            rates.add(f"{label} true {true_size(case, pair):.1e}", "no", found.verdict)
+
+
+def cut_holds(case: Case, kind: str, group: Sequence[int], error: float) -> bool:
+    """Whether a group may be cut off: it is a union of true groups, or what is cut is smaller than the error."""
+    joined = sorted(k for own in case.truth[kind] if set(own) <= set(group) for k in own)
+    if joined == sorted(group):
+        return True
+    sizes = case.cut_sizes(group)
+    return sizes.get(kind, min(sizes.values())) < error  # what is nearly a sum or a product is nearly F of a sum
+
+
+SIZES: dict[tuple[str, object], float] = {}
+
+
+def true_size(case: Case, asked: str | tuple[int, int]) -> float:
+    """How large the interaction is in the exact function, relative to its spread."""
+    key = case.id, asked
+    if key not in SIZES:
+        x = case.points(4 * ROWS, 12345)
+        if isinstance(asked, tuple):
+            SIZES[key] = ks.detect_symmetry(case.function, x, asked).dependence
+        elif asked == "generalized":
+            SIZES[key] = ks.detect_separability(case.function, x, asked).size
+        else:
+            SIZES[key] = case.sizes[asked]
+    return SIZES[key]
+
+
+def perturbed_rates(error: float, chosen: Sequence[Case], seed: int = 0) -> Rates:
+    """Of functions with a smooth random error."""
+    rates = Rates()
+    for number, case in enumerate(chosen):
+        ask(case, perturbed(case, error, 1000 * seed + number), error or None, rates, seed)
+    return rates
+
+
+def trained(case: Case, width: Sequence[int], steps: int, seed: int) -> tuple[ks.MultKAN, float]:
+    """A network of sums fitted to noiseless values, and its error on a validation part."""
+    data = ks.Dataset.from_function(case.function, list(zip(case.low, case.high, strict=True)), 1000, seed=seed)
+    model = ks.MultKAN([case.d, *width, 1], grid=5, domain=data.domain, seed=seed)
+    fitted = ks.fit(model, data, steps=steps, seed=seed, progress=False).model
+    x = case.points(2000, 99 + seed)
+    y = case.function(x)
+    with torch.no_grad():
+        return fitted, float((fitted(x)[:, 0] - y).square().mean().sqrt() / y.std())
+
+
+def trained_surrogates(chosen: Sequence[Case], level: float, seed: int) -> Iterator[tuple[Case, ks.MultKAN, float]]:
+    """Fits that are stopped at the first number of steps that brings the error below 1.5 times a level."""
+    for case in chosen:
+        for steps in (3, 6, 10, 20, 40):
+            model, error = trained(case, (5,) if case.d < 4 else (6, 6), steps, seed)
+            if error <= 1.5 * level:
+                break
+        if level / 5 <= error <= 3 * level:
+            yield case, model, error
+
+
+def trained_rates(level: float, chosen: Sequence[Case], seed: int = 0) -> tuple[Rates, int]:
+    """Of networks trained until their validation error is near a level, and how many there are."""
+    rates, count = Rates(), 0
+    for case, model, error in trained_surrogates(chosen, level, seed):
+        ask(case, model, error, rates, seed + 500)
+        count += 1
+    return rates, count
+
+
+HEADER = "{:<26}{:>10}{:>10}{:>8}{:>9}{:>8}{:>11}{:>8}".format(
+    "surrogate", "positives", "negatives", "TPR", "decided", "FPR", "undecided", "hidden"
+)
+
+
+def line(label: str, rates: Rates) -> str:
+    return (
+        f"{label:<26}{rates.total('yes'):>10}{rates.total('no'):>10}{rates.true_positives:>8.3f}"
+        f"{rates.decided_positives:>9.3f}{rates.false_positives:>8.3f}{rates.undecided:>11.3f}{len(rates.hidden):>8}"
+    )
+
+
+@dataclass(frozen=True)
+class Command:
+    """Print the rates.
+
+    Attributes:
+        errors: sizes of the error.
+        seed: of rows, errors and networks.
+        networks: whether networks are trained too.
+        every: ask only about one function in so many.
+        verbose: list wrong answers and what was not counted.
+    """
+
+    errors: tuple[float, ...] = (0.0, 1e-3, 1e-2)
+    seed: int = 0
+    networks: bool = False
+    every: int = 1
+    verbose: bool = False
+
+
+def main(command: Command) -> None:
+    print(HEADER)
+    chosen = cases()[:: command.every]
+    for error in command.errors:
+        rates = perturbed_rates(error, chosen, command.seed)
+        print(line(f"perturbed by {error:g}", rates))
+        if command.verbose:
+            print(*rates.wrong, "hidden:", *rates.hidden, sep="\n    ")
+    for level in [error for error in command.errors if error and command.networks]:
+        rates, count = trained_rates(level, [case for case in chosen if case.d <= 4], command.seed)
+        print(line(f"{count} networks at {level:g}", rates))
+        if command.verbose:
+            print(*rates.wrong, "hidden:", *rates.hidden, sep="\n    ")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Command, prog="python -m tests.analysis.structure_rates"))
