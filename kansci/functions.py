@@ -155,7 +155,7 @@ _ROWS = (
     Function("heaviside", forms.HEAVISIDE, lambda sp, x: sp.Heaviside(x), "cd", 3, singular=(0.0,)),
     Function("relu", forms.RELU, lambda sp, x: sp.Max(0, x), "bcd", 3, singular=(0.0,)),
     Function("softplus", forms.SOFTPLUS, lambda sp, x: sp.log(1 + sp.exp(x)), "abcd", 4),
-    Function("sigmoid", forms.SIGMOID, lambda sp, x: 1 / (1 + sp.exp(-x)), "abcd", 3),
+    Function("sigmoid", forms.SIGMOID, lambda sp, x: 1 / (1 + sp.exp(-x)), "abcd", 4),
     Function("silu", forms.SILU, lambda sp, x: x / (1 + sp.exp(-x)), "abcd", 4, sweep=forms.silu_sweep),
     Function("gaussian", forms.GAUSSIAN, lambda sp, x: sp.exp(-(x**2)), "abcd", 3),
     Function("erf", forms.ERF, lambda sp, x: sp.erf(x), "abcd", 4),

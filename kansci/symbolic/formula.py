@@ -19,7 +19,9 @@ from kansci.symbolic.constants import exact_number
 from kansci.symbolic.parse import symbols_of
 
 
-def formula(model: MultKAN, names: Sequence[str] | None = None, *, features: str = "expand") -> list[sympy.Expr]:
+def formula(
+    model: MultKAN, names: Sequence[str] | None = None, *, features: str = "expand", simplify: bool = False
+) -> list[sympy.Expr]:
     """The expressions that a network of symbolic edges computes, the inverse of `kanpile`.
 
     Constants that agree to rounding with a small ratio, a multiple of pi, a root and the like are written as such,
@@ -31,6 +33,7 @@ def formula(model: MultKAN, names: Sequence[str] | None = None, *, features: str
         names: of the raw inputs; by default those of the auxiliary features, or x1, x2, ... after the columns of the
             data (see `MultKAN.inputs`).
         features: "expand" writes auxiliary features in terms of raw inputs, "name" calls them by their names.
+        simplify: write the same in fewer operations where SymPy finds a way, as x y for ((x + y)^2 - (x - y)^2)/4.
 
     Returns:
         One expression for each output; its variables are Symbol(name, real=True).
@@ -59,7 +62,14 @@ def formula(model: MultKAN, names: Sequence[str] | None = None, *, features: str
             nodes += _propagate(builder, model.features.network, nodes)
         else:
             nodes += symbols_of(model.features.names[model.n_inputs :]).values()
-    return [builder.finish(node) for node in _propagate(builder, model, nodes)]
+    found = [builder.finish(node) for node in _propagate(builder, model, nodes)]
+    return [_shortest(own) for own in found] if simplify else found
+
+
+def _shortest(expression: sympy.Expr) -> sympy.Expr:
+    """The same in the fewest operations, the shortest of a few ways to write it."""
+    expanded = sympy.expand(expression)
+    return min([expression, expanded, sympy.simplify(expanded), sympy.simplify(expression)], key=sympy.count_ops)
 
 
 def _names(model: MultKAN, names: Sequence[str] | None) -> list[str]:

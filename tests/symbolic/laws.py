@@ -100,7 +100,7 @@ def find(law: Law, seed: int, noise: float = 0.0) -> Finding:
     snapped = ks.snap(trained, (x, y)).model
     rounded = ks.round_constants(snapped, (x, y))
     seconds = time.perf_counter() - start
-    found = ks.formula(rounded, law.names)[0]
+    found = ks.formula(rounded, law.names, simplify=True)[0]
     fresh, values, _ = law.sample(seed + 1000)
     with torch.no_grad():
         error = float((rounded(fresh) - values).square().mean().sqrt())
