@@ -37,6 +37,7 @@ from kansci.solvers.penalty import look, penalize
 from kansci.solvers.solve import METHODS
 from kansci.surgery.selection import present_edges
 from kansci.surgery.symbolize import set_symbol
+from kansci.symbolic.suggest import edge_curve
 from tests.benchmarks.feynman import read_equations
 
 X = torch.linspace(0, 1, 40, dtype=torch.float64)[:, None]
@@ -878,6 +879,134 @@ def test_h9_pictures_are_drawn_once_as_curves_and_returned(tmp_path, monkeypatch
     assert "<image" not in picture.getvalue()
 
 
+def square(n, d):
+    """Points of [-1, 1]^d."""
+    return 2 * torch.rand(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 1
+
+
+LIST_ARITIES = [2, [2, [2, 3]], [1, [3, 2]], [0, [2]]]
+
+
+def test_s1_formulas_of_products_of_any_arity():
+    """Subnodes are grouped by a stride of two: [3, 2] gives x3 x4 for x1 x4."""
+    model = ks.MultKAN(LIST_ARITIES)
+    for number, layer in enumerate(model.layers):
+        names = ("x", "sin", "x**2")
+        for target in range(layer.config.out.n_subnodes):
+            for source in range(layer.config.n_in):
+                function = names[(target + source) % 3]
+                model = set_symbol(model, ks.Edge(number, target, source), function, (0.7, 0.1, 0.5, 0.2))
+    x = points(50, 2)
+    read = ks.torch_function(ks.formula(model, ["x", "y"])[0], ["x", "y"])
+    assert torch.allclose(read(x).reshape(-1, 1), model(x), rtol=1e-10, atol=1e-12)
+
+
+def test_s2_what_is_no_formula_is_an_error_that_names_the_edge():
+    """A bare except prints and returns None."""
+    model = set_symbol(ks.MultKAN([2, 1]), ks.Edge(0, 0, 0), "sin")
+    with pytest.raises(FormulaError, match=r"Edge\(layer=0, target=0, source=1\)"):
+        ks.formula(model)
+
+
+def test_s3_formulas_are_simplified_on_request():
+    """The option is the name of an imported function and does nothing."""
+    model = ks.kanpile("x*y", ["x", "y"], products="squares")
+    text = {str(ks.formula(model, ["x", "y"], simplify=True)[0])}
+    assert text == {"x*y"}
+
+
+def test_s4_suggesting_changes_nothing():
+    """Masks are rewritten, and the function tried last is left on the edge."""
+    model = ks.kanpile("sin(x) + y", ["x", "y"])
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    ks.suggest(model, points(50, 2), ks.Edge(0, 0, 0), functions=["sin", "exp"])
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_s5_thawing_leaves_what_is_cut():
+    """Going back to splines revives edges that have been pruned."""
+    model = ks.kanpile("sin(x) + exp(y)", ["x", "y"])
+    model.layers[0].symbols.mask[0, 1] = 0
+    thawed = ks.thaw(model, points(100, 2))
+    assert not thawed.layers[0].splines.mask[0, 1]
+
+
+def test_s6_functions_are_called_in_one_way():
+    """x^1.5 next to its singularity returns a number where two are expected."""
+    for name in [*LIBRARY, "x**1.5", "x**-3"]:
+        row = ks.functions.library_function(name)
+        low, high = row.domain
+        x = torch.linspace(max(low, -2.3), min(high, 2.3), 7, dtype=torch.float64)[1:-1]
+        assert [own.shape for own in row.jet(x, 3)] == [x.shape] * 4
+
+
+def test_s7_functions_of_ones_own_work_on_edges():
+    """User functions crash where singularities are avoided."""
+    ks.register_function("hat", lambda x: 1 / (1 + x**2), lambda sp, x: 1 / (1 + x**2))
+    try:
+        model = set_symbol(ks.MultKAN([1, 1]), ks.Edge(0, 0, 0), "hat", (2.0, 0.0, 1.0, 0.0))
+        assert model(torch.ones(1, 1, dtype=torch.float64)).item() == pytest.approx(0.2)
+        assert model.jet(torch.ones(1, 1, dtype=torch.float64), "hessian").gradient.item() == pytest.approx(-0.16 * 2)
+        assert str(ks.formula(model, ["x"])[0]) == "1/(4*x**2 + 1)"
+    finally:
+        del LIBRARY["hat"]
+
+
+@pytest.mark.parametrize("amplitude", [1e-6, 1.0, 1e6])
+def test_s8_scores_do_not_know_units(amplitude):
+    """R2 has 1e-4 in its denominator: an edge of amplitude 1e-6 fits nothing."""
+    model = set_symbol(ks.MultKAN([1, 1]), ks.Edge(0, 0, 0), "sin", (3.0, 0.0, amplitude, 0.0))
+    best = ks.suggest(model, square(200, 1), ks.Edge(0, 0, 0), functions=["x**2", "sin", "tanh"])[0]
+    assert best.function == "sin"
+    assert best.error < 1e-12
+
+
+def test_s9_frequencies_beyond_ten_are_found():
+    """The search ends at a = 10 and takes what is undefined for zero."""
+    model = ks.kanpile("sin(20*x) + log(y + 2)", ["x", "y"])
+    x = square(400, 2)
+    best = [ks.suggest(model, x, ks.Edge(0, 0, i), functions=["x", "sin", "log", "sqrt"])[0] for i in (0, 1)]
+    assert [own.function for own in best] == ["sin", "log"]
+    assert abs(best[0].constants[0]) == pytest.approx(20)
+
+
+def test_s10_many_points_cost_no_memory():
+    """Each zoom of the search holds 10201 times the points."""
+    model = ks.kanpile("sin(3*x)", ["x"])
+    found = edge_curve(model, torch.rand(200_000, 1, dtype=torch.float64), ks.Edge(0, 0, 0))
+    assert len(found.x) < 1000
+
+
+def test_s11_equal_numbers_are_not_the_same_constant():
+    """Rounding goes by value, so that equal constants become one."""
+    x = square(200, 2)
+    y = 2 * x[:, :1] + 2.1 * x[:, 1:].sin()
+    model = ks.kanpile("2.07*x + 2.07*sin(y)", ["x", "y"])
+    assert str(ks.formula(ks.round_constants(model, (x, y)), ["x", "y"])[0]) == "2*x + 21*sin(y)/10"
+
+
+def test_s12_results_do_not_depend_on_what_was_looked_at_before():
+    """The last forward pass decides what is suggested."""
+    model, x = ks.kanpile("sin(3*x)", ["x"]), square(100, 1)
+    first = ks.suggest(model, x, ks.Edge(0, 0, 0), functions=["sin", "x"])
+    model(1e-3 * x)
+    again = ks.suggest(model, x, ks.Edge(0, 0, 0), functions=["sin", "x"])
+    assert [own.function for own in again] == [own.function for own in first]
+    assert again[0].constants == pytest.approx(first[0].constants, abs=1e-12)
+
+
+def test_s13_simple_functions_do_not_beat_good_fits():
+    """With the weight of simplicity that is the default, x and 0 are preferred to what fits."""
+    x = square(200, 1)
+    data = (x, x + 0.05 * (3 * x).sin())
+    model = ks.fit(ks.MultKAN([1, 1], grid=20), data, progress=False).model
+    found = ks.snap(model, data, functions=["x", "x**2", "sinh", "atan"])
+    step = found.steps[0]
+    assert step.function != "x"
+    assert step.loss == min(own.loss for own in step.trials) or step.loss < step.trials[-1].loss
+    assert step.spline_loss < step.loss  # said side by side
+
+
 def test_every_defect_has_its_test():
     numbers = {
         "t": range(1, 15),
@@ -885,7 +1014,8 @@ def test_every_defect_has_its_test():
         "a": range(1, 11),
         "b": range(1, 9),
         "c": range(1, 9),
-        "h": range(2, 10),
+        "h": range(1, 12),
+        "s": range(1, 14),
     }
     expected = {f"{letter}{number}" for letter, each in numbers.items() for number in each}
     assert {name.split("_")[1] for name in globals() if name.startswith("test_")} == {*expected, "every"}

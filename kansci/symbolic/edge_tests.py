@@ -111,7 +111,7 @@ def constant_hypothesis(
     Example:
         >>> from kansci import kanpile
         >>> x = torch.linspace(-1, 1, 200, dtype=torch.float64)[:, None]
-        >>> noise = 0.1 * torch.randn(200, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        >>> noise = 0.1 * torch.randn(200, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
         >>> data = (x, 2 * x.sin() + noise)
         >>> model = kanpile("2.1*sin(x)", ["x"])
         >>> [constant_hypothesis(model, data, Edge(0, 0, 0), "c", value).refuted for value in (2.0, 0.0)]

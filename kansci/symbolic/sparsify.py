@@ -1,7 +1,8 @@
-"""The smallest network that explains data as well as a large one.
+"""The smallest network that explains data as well as a large one, and that can be read.
 
 Penalties of several weights each leave another network. Each is pruned and fitted again without a penalty, and held-out
-data say how good it is: the error of a small network that is right is that of the noise or of its splines.
+data say how good it is: the error of a small network that is right is that of the noise or of its splines. Of networks
+that are as good as each other, one is preferred all of whose edges look like functions of LIBRARY.
 
 References:
     Liu et al., KAN: Kolmogorov-Arnold Networks, arXiv:2404.19756, section 2.5.1 (sparsification, pruning).
@@ -15,6 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from kansci.config import Edge
 from kansci.errors import ConfigError
 from kansci.nn.edges import SplineEdges
 from kansci.nn.multkan import MultKAN
@@ -22,9 +24,11 @@ from kansci.solvers.data import Dataset
 from kansci.solvers.fit import fit
 from kansci.solvers.penalty import Penalty
 from kansci.splines import domain_of
+from kansci.surgery.fold import standardize_nodes
 from kansci.surgery.grid import refine
 from kansci.surgery.prune import prune
 from kansci.surgery.selection import present_edges
+from kansci.symbolic.suggest import edge_curve, suggestions
 
 WEIGHTS = (1e-2, 3e-3, 1e-3, 3e-4)
 ENTROPY = 2.0  # weight of the entropy in units of that of the magnitudes
@@ -34,6 +38,8 @@ RESOLVED = 1e-3  # relative error below which nothing is left to find
 FINE = 2e-3  # relative error below which splines are fine enough
 NEAR = 1.3  # errors that differ by this factor are equally good where splines are chosen
 WORSE = 1.5  # factor by which errors grow where splines are too fine for the data
+LEGIBLE = 3.0  # misfit of edges in units of the error of the network
+ROUNDING = 1e-5  # misfit that does not count
 CHANCE = 3.0  # standard deviations of the held-out error by which networks may differ
 DENSE_STEPS, RETRAINING = 30, 60
 TINY = torch.finfo(torch.float64).tiny
@@ -47,13 +53,20 @@ class Sparse:
         weight: of the penalty.
         edges: how many it has.
         error: root mean square on held-out data, relative to the standard deviation of the targets.
+        misfit: largest error of a function of LIBRARY in the place of an edge, relative to the edge.
         model: the network.
     """
 
     weight: float
     edges: int
     error: float
+    misfit: float
     model: MultKAN = field(repr=False)
+
+    @property
+    def is_legible(self) -> bool:
+        """Whether all edges look like functions of LIBRARY, as far as they are known."""
+        return self.misfit <= max(ROUNDING, LEGIBLE * self.error)
 
 
 @dataclass(frozen=True)
@@ -61,7 +74,7 @@ class Sparsification:
     """What `sparsify` returns.
 
     Attributes:
-        model: the network with the fewest edges among those that are as good as any.
+        model: of the networks that are as good as any, and legible if any is, the one with the fewest edges.
         grid: its intervals.
         dense_error: held-out error of the network without a penalty.
         trials: all networks tried.
@@ -83,7 +96,7 @@ def sparsify(
     validation: float = 0.2,
     seed: int = 0,
 ) -> Sparsification:
-    """Train with penalties of several weights and keep the smallest network that is as good as any.
+    """Train with penalties of several weights and keep the smallest network that is as good as any, if legible.
 
     First the network is fitted without a penalty, on finer and finer splines, to see how fine they have to be. Then it
     is trained with each penalty from where it started, pruned and retrained. Errors are told on held-out data.
@@ -104,9 +117,11 @@ def sparsify(
         ConfigError: no weights, or a model that is not all splines.
 
     Example:
-        >>> x = 2 * torch.rand(300, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 1
+        >>> x = 2 * torch.rand(100, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 1
         >>> y = x[:, :1] + x[:, 1:].square()
-        >>> sparsify(MultKAN([2, 3, 1]), (x, y)).model.config.columns[1].n_nodes
+        >>> sparsify(MultKAN([2, 3, 1], grid=2), (x, y), weights=[1e-2], starts=1, steps=30).model.config.columns[
+        ...     1
+        ... ].n_nodes
         1
     """
     data = data if isinstance(data, Dataset) else Dataset(*data)
@@ -116,7 +131,10 @@ def sparsify(
     trials: list[Sparse] = []
     best = math.inf
     for start in _starts(model, grid, starts, seed):
-        trials += _trials(start, parts, weights, steps)
+        for trial in _trials(start, parts, weights, steps):
+            trials.append(trial)
+            if trial.error <= RESOLVED and trial.is_legible:
+                break
         best = min((own.error for own in trials), default=math.inf)
         if best <= max(RESOLVED, dense_error):
             break
@@ -124,7 +142,9 @@ def sparsify(
         raise ConfigError(f"expected weights of penalties that leave something, got {list(weights)}; take smaller ones")
     size = len(cast(Tensor, parts.x_test))
     allowed = max(RESOLVED, best * math.sqrt(1 + CHANCE * math.sqrt(2 / size)))
-    found = min((own for own in trials if own.error <= allowed), key=lambda own: (own.edges, own.error))
+    found = min(
+        (own for own in trials if own.error <= allowed), key=lambda own: (not own.is_legible, own.edges, own.error)
+    )
     return Sparsification(found.model, grid, dense_error, tuple(trials))
 
 
@@ -184,9 +204,20 @@ def _trials(start: MultKAN, parts: Dataset, weights: Sequence[float], steps: int
             continue
         grids = [factor * _grid_of(small) for factor in REFINEMENT]
         small, error = _fitted(small, parts, grids=grids, steps=RETRAINING)
-        yield Sparse(weight, sum(int(present_edges(layer).sum()) for layer in small.layers), error, small)
-        if error <= RESOLVED:
-            return
+        edges = [
+            Edge(number, *own)
+            for number, layer in enumerate(small.layers)
+            for own in present_edges(layer).nonzero().tolist()
+        ]
+        yield Sparse(weight, len(edges), error, _misfit(small, parts.x, edges), small)
+
+
+def _misfit(model: MultKAN, x: Tensor, edges: Sequence[Edge]) -> float:
+    """The largest error of functions of LIBRARY in the places of edges."""
+    standardized = standardize_nodes(model, x)
+    curves = [edge_curve(standardized, x, edge) for edge in edges]
+    errors = [min(own.error for own in suggestions(curve)) for curve in curves if curve.varies]
+    return max(errors, default=0.0)
 
 
 def _fitted(model: MultKAN, parts: Dataset, **settings: Any) -> tuple[MultKAN, float]:

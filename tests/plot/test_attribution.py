@@ -29,7 +29,9 @@ def names(ax):
     return [text.get_text() for text in ax.get_yticklabels()]
 
 
-@pytest.mark.parametrize("of", [list, np.array, torch.tensor, lambda s: Record(torch.tensor([s]))], ids=str)
+@pytest.mark.parametrize(
+    "of", [list, np.array, torch.tensor, lambda s: Record(torch.tensor([s]))], ids=["list", "array", "tensor", "record"]
+)
 def test_bars_are_as_long_as_scores_and_the_first_is_above(of):
     ax = draw(of([0.5, 0.0, 0.25]))
     assert [bar.get_width() for bar in ax.patches] == pytest.approx([0.5, 0.0, 0.25])
