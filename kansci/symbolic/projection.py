@@ -111,12 +111,9 @@ def _fits(functions: list[Function], curve: Curve, polish: bool) -> list[Fit]:
     starts = starts.polished(FIRST_STEPS)
     best = starts.best()
     if not polish:
-        return [own for own in (starts.fit(int(number)) for number in best) if own.error < 1]
+        return starts.fits()
     hopeful = torch.isin(starts.owner, starts.owner[best[:HOPEFUL]]).nonzero()[:, 0]
-    found = []
-    for own in (starts.select(hopeful).on(curve).polished(STEPS), starts.select(best[HOPEFUL:]).on(curve)):
-        found += [own.fit(int(number)) for number in own.best()]
-    return [own for own in found if own.error < 1]
+    return starts.select(hopeful).on(curve).polished(STEPS).fits() + starts.select(best[HOPEFUL:]).on(curve).fits()
 
 
 def _project(curve: Curve, values: Float[Tensor, "*m n"]) -> Float[Tensor, "*m n"]:
@@ -244,8 +241,8 @@ class _Starts:
         return _Starts(self.functions, curve, self.owner, self.inner)
 
     def best(self) -> Int[Tensor, "functions"]:
-        """The best start of each function, best first."""
-        order = self.cost.argsort(stable=True).tolist()
+        """The best start of each function that fits at all, best first."""
+        order = [number for number in self.cost.argsort(stable=True).tolist() if self.cost[number] < 1]
         first: dict[int, int] = {}
         for number in order:
             first.setdefault(int(self.owner[number]), number)
@@ -293,13 +290,20 @@ class _Starts:
                 break
         return _Starts(self.functions, self.curve, owner, inner)
 
-    def fit(self, number: int) -> Fit:
-        """All constants of a start."""
+    def fits(self) -> list[Fit]:
+        """The best of each function."""
+        found = [self.fit(int(number)) for number in self.best()]
+        return [own for own in found if own is not None]
+
+    def fit(self, number: int) -> Fit | None:
+        """All constants of a start, if numbers can hold them."""
         row = self.functions[int(self.owner[number])]
         a, b = self.inner[number].tolist()
         a = a / self.curve.half
         b = b - a * self.curve.middle if "b" in row.free else 0.0
         values = row(a * self.curve.x + b)
+        if not values.isfinite().all():
+            return None
         columns = torch.cat([values[:, None], self.curve.nuisance], 1)
         solution = torch.linalg.lstsq(columns, self.curve.values[:, None]).solution[:, 0]
         c, d = float(solution[0]), float((self.curve.nuisance @ solution[1:]).mean())

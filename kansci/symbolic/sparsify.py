@@ -105,7 +105,7 @@ def sparsify(
         model: a network as it was built; left unchanged.
         data: a `Dataset` or (x, y).
         weights: of the L1 penalty, the largest first; that of the entropy is twice as large.
-        starts: how many times to start, from other random networks of the same shape, as long as no network is good.
+        starts: how many times to start, from other random networks of the same shape, until one is good and legible.
         steps: of each training.
         validation: fraction of the data that is held out.
         seed: of the choice of held-out data and of further starts.
@@ -129,23 +129,29 @@ def sparsify(
     parts = data.split(validation, seed)
     grid, dense_error = _resolution(model, parts)
     trials: list[Sparse] = []
-    best = math.inf
+    size = len(cast(Tensor, parts.x_test))
     for start in _starts(model, grid, starts, seed):
         for trial in _trials(start, parts, weights, steps):
             trials.append(trial)
-            if trial.error <= RESOLVED and trial.is_legible:
+            if trial.error <= RESOLVED:
                 break
-        best = min((own.error for own in trials), default=math.inf)
-        if best <= max(RESOLVED, dense_error):
+        if (
+            trials
+            and min(own.error for own in trials) <= max(RESOLVED, dense_error)
+            and _chosen(trials, size).is_legible
+        ):
             break
     if not trials:
         raise ConfigError(f"expected weights of penalties that leave something, got {list(weights)}; take smaller ones")
-    size = len(cast(Tensor, parts.x_test))
+    return Sparsification(_chosen(trials, size).model, grid, dense_error, tuple(trials))
+
+
+def _chosen(trials: Sequence[Sparse], size: int) -> Sparse:
+    """The smallest of the networks that are as good as any, as far as held-out data tell; legible if any."""
+    best = min(own.error for own in trials)
     allowed = max(RESOLVED, best * math.sqrt(1 + CHANCE * math.sqrt(2 / size)))
-    found = min(
-        (own for own in trials if own.error <= allowed), key=lambda own: (not own.is_legible, own.edges, own.error)
-    )
-    return Sparsification(found.model, grid, dense_error, tuple(trials))
+    good = [own for own in trials if own.error <= allowed]
+    return min(good, key=lambda own: (not own.is_legible, own.edges, own.error))
 
 
 def _check(model: MultKAN, weights: Sequence[float], starts: int) -> None:
