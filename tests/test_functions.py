@@ -110,6 +110,15 @@ def exact_derivatives(name: str, x: Any, step: Any) -> list:
 
 rows = pytest.mark.parametrize("row", [library_function(name) for name in REFERENCE], ids=list(REFERENCE))
 
+rows_fast_and_slow = pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(library_function(name), marks=pytest.mark.slow if name in {"gamma", "lgamma"} else ())
+        for name in REFERENCE
+    ],
+    ids=list(REFERENCE),
+)
+
 
 def interior_points(row: Function, count: int = 20) -> torch.Tensor:
     """Points inside the domain, away from its ends and from singular points."""
@@ -159,7 +168,7 @@ def distance_to_singular(row: Function, x: float) -> float:
     return min([1.0, *(abs(math.remainder(x - point, period)) for point in row.singular)])
 
 
-@rows
+@rows_fast_and_slow
 def test_extreme_arguments(row):
     """Errors are relative to f^(n), next to its zeros to its change over the distance to a singular point or over 1."""
     x = extreme_points(row)

@@ -30,7 +30,7 @@ from kansci.surgery.symbolize import drop_splines, set_symbol, split_edge
 from kansci.symbolic.suggest import RESOLUTION, Suggestion, edge_curve, suggestions
 
 TRIED = 6  # functions that fit an edge best
-SIMPLE = 2  # complexity of functions that are tried on each edge, however they fit
+SIMPLE = 2  # complexity of functions that are tried on each edge of spline networks, however they fit
 FIRST_STEPS = 8  # of the first fit of each
 SMALLEST = 1e-300
 ROUNDING = 1e-20  # loss relative to that without the edge, below which formulas are equally good
@@ -304,7 +304,7 @@ class _Search:
         if not curve.varies:
             return [none]
         found = suggestions(curve, functions=self.functions, resolution=self.resolution)
-        simple = [own for own in found[TRIED:] if own.complexity <= SIMPLE]
+        simple = [] if self.knows else [own for own in found[TRIED:] if own.complexity <= SIMPLE]
         return [*found[:TRIED], *simple, none]
 
     def refined(self, state: _State, floor: float) -> _State:

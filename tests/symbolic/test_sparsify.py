@@ -11,6 +11,7 @@ pytestmark = pytest.mark.usefixtures("unchecked")
 X = 2 * torch.rand(300, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 1
 
 
+@pytest.mark.slow
 def test_superfluous_nodes_go_and_the_model_stays():
     model = MultKAN([2, 3, 1])
     before = {name: value.clone() for name, value in model.state_dict().items()}
