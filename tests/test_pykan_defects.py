@@ -926,9 +926,10 @@ def test_s4_suggesting_changes_nothing():
 def test_s5_thawing_leaves_what_is_cut():
     """Going back to splines revives edges that have been pruned."""
     model = ks.kanpile("sin(x) + exp(y)", ["x", "y"])
-    model.layers[0].symbols.mask[0, 1] = 0
-    thawed = ks.thaw(model, points(100, 2))
-    assert not thawed.layers[0].splines.mask[0, 1]
+    layer: Any = model.layers[0]
+    layer.symbols.mask[0, 1] = 0
+    thawed: Any = ks.thaw(model, points(100, 2)).layers[0]
+    assert not thawed.splines.mask[0, 1]
 
 
 def test_s6_functions_are_called_in_one_way():

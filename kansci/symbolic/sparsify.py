@@ -117,9 +117,9 @@ def sparsify(
         ConfigError: no weights, or a model that is not all splines.
 
     Example:
-        >>> x = 2 * torch.rand(100, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 1
+        >>> x = 2 * torch.rand(60, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 1
         >>> y = x[:, :1] + x[:, 1:].square()
-        >>> sparsify(MultKAN([2, 3, 1], grid=2), (x, y), weights=[1e-2], starts=1, steps=30).model.config.columns[
+        >>> sparsify(MultKAN([2, 2, 1], grid=2), (x, y), weights=[1e-2], starts=1, steps=20).model.config.columns[
         ...     1
         ... ].n_nodes
         1

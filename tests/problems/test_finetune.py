@@ -34,6 +34,7 @@ def test_priors_hold_but_for_what_is_missing(name):
         assert rest.detach().abs().max() < 1e-12 * values.abs().max()
 
 
+@pytest.mark.slow
 def test_formulas_and_tables_of_ones_own(tmp_path):
     generator = torch.Generator().manual_seed(0)
     x = 1 + torch.rand(200, 2, dtype=torch.float64, generator=generator)

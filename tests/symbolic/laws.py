@@ -63,7 +63,7 @@ LAWS = {
         "sqrt((x1 - x2)**2 + (y1 - y2)**2)", [4, 5, 2, 1], dict.fromkeys(["x1", "x2", "y1", "y2"], (-1.0, 1.0))
     ),
     "bessel": Law("exp(besselj(0, 20*x) + y**2)", [2, 5, 1], SQUARE),
-    "mass": Law("m/sqrt(1 - v**2/c**2)", [3, [1, 1], [0, 1]], PARTICLE),
+    "mass": Law("m/sqrt(1 - v**2/c**2)", [3, 2, 2, 1], PARTICLE),
     "mass_by_features": Law(
         "m/sqrt(1 - v**2/c**2)",
         [5, [0, 1]],

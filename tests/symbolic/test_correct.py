@@ -102,6 +102,7 @@ def test_refuting_is_right_as_often_as_promised():
     assert wrong <= 5  # 2 are expected, more than 5 come with a probability of 1 %
 
 
+@pytest.mark.slow
 def test_standard_errors_are_those_of_repeated_data():
     prior = kanpile("2*sin(1.5*x) + 0.5*y", ["x", "y"])
     found = {(own.function, own.letter): own.estimate for own in constant_estimates(prior, sample(0), noise=0.1)}

@@ -1,6 +1,7 @@
 """Networks that become formulas edge by edge."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -63,4 +64,5 @@ def test_edges_are_snapped_where_asked():
     model, data = fitted([2, 1], X[:, :1] ** 2 + X[:, 1:].exp())
     found = snap(model, data, edges=[Edge(0, 0, 1)], functions=FEW)
     assert [step.edge for step in found.steps] == [Edge(0, 0, 1)]
-    assert found.model.layers[0].splines.mask[0].tolist() == [1, 0]
+    layer: Any = found.model.layers[0]
+    assert layer.splines.mask[0].tolist() == [1, 0]
