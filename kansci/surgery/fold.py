@@ -3,11 +3,12 @@
 import copy
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from kansci.nn.layer import KANLayer
 from kansci.nn.multkan import MultKAN
+from kansci.nn.symbols import SymbolicEdges
 from kansci.surgery.selection import symbolic_edges
 from kansci.tracing import trace
 
@@ -19,7 +20,7 @@ def fold_affine(model: MultKAN) -> MultKAN:
     """The same function, where affine maps of nodes are part of the constants of the edges before them.
 
     Such maps come from standardized data. An offset needs a symbolic edge that takes it up; where there is none, and
-    after products, it stays.
+    after products, it stays. Offsets d of edges into the same subnode are gathered in the first.
 
     Args:
         model: left unchanged.
@@ -59,6 +60,17 @@ def _fold(layer: KANLayer) -> None:
             source = int(symbolic[subnode].nonzero()[0])
             layer.symbols.affine[subnode, :, 2:] *= factor
             layer.symbols.affine[subnode, source, 3] += offset / layer.symbols.mask[subnode, source]
+            _gather_offsets(layer.symbols, subnode, symbolic[subnode])
+
+
+def _gather_offsets(symbols: SymbolicEdges, subnode: int, symbolic: Bool[Tensor, "in"]) -> None:
+    """Offsets of edges into a subnode, of which only the sum matters, become that of the first; held ones stay."""
+    mask, offsets = symbols.mask[subnode], symbols.affine[subnode, :, 3]
+    free = (symbolic.to(mask.device) & (symbols.fixed[subnode, :, 3] == 0)).nonzero()[:, 0]
+    if len(free) > 1:
+        total = (mask * offsets)[free].sum()
+        offsets[free] = 0
+        offsets[free[0]] = total / mask[free[0]]
 
 
 @torch.no_grad()

@@ -28,6 +28,7 @@ NOTHING = 1e-10  # what may be zero, as far as the fit allows it
 MAX_DENOMINATOR, MOST_COMPLEX = 12, 100
 LEVEL = 0.05
 ROUNDING = 1e-13
+UNSEEN = 1e-11  # error relative to the outputs that fits may leave
 BASES = {1.0: 1, math.pi: 2, 1 / math.pi: 4, math.sqrt(2): 4, math.sqrt(3): 4, math.e: 4}  # with their complexity
 
 
@@ -107,7 +108,7 @@ class _Limits:
     def of(cls, model: MultKAN, terms: list[Residual], steps: int) -> "_Limits":
         """Those of a model, fitted."""
         solution = solve(model, terms, steps=steps, progress=False)
-        return cls(solution.model, terms, solution.loss + (ROUNDING * output_size(model, terms)) ** 2, steps)
+        return cls(solution.model, terms, solution.loss + (UNSEEN * output_size(model, terms)) ** 2, steps)
 
     def fitted(self, changed: MultKAN, taken: int) -> MultKAN | None:
         """All else fitted anew, unless the loss becomes too large for so many numbers."""
@@ -118,18 +119,26 @@ class _Limits:
 
 
 def _settled(model: MultKAN, limits: _Limits, wanted: Callable[[Constant], float | None], taken: int) -> MultKAN:
-    """One constant after the other becomes the number that is wanted, the surest first."""
-    settled: list[tuple[Edge, str, bool]] = []
+    """One constant after the other becomes the number that is wanted, the surest first.
+
+    What is refused is tried once more at the end: by then others are exact.
+    """
+    refused: list[tuple[Edge, str, bool]] = []
+    before = -1
     while True:
-        free = [own for own in constant_estimates(model, limits.terms) if _key(own) not in settled]
+        free = [own for own in constant_estimates(model, limits.terms) if _key(own) not in refused]
         known = [(own, number) for own in free for number in [wanted(own)] if number is not None]
-        if not known:
+        if not known and taken == before:
             return model
+        if not known:
+            refused, before = [], taken
+            continue
         constant, number = min(known, key=lambda pair: _uncertainty(pair[0]))
         found = limits.fitted(_with_constants(model, [(constant, number)]), taken + 1)
-        if found is not None:
+        if found is None:
+            refused.append(_key(constant))
+        else:
             model, taken = found, taken + 1
-        settled.append(_key(constant))
 
 
 def _key(constant: Constant) -> tuple[Edge, str, bool]:

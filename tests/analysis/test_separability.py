@@ -162,6 +162,7 @@ def test_low_degrees_have_a_hessian_view_as_well():
     assert found.hessian.isfinite().all()
 
 
+@pytest.mark.slow
 def test_many_inputs():
     x = points(200, 16)
     found = ks.detect_separability(lambda x: x[:, 0] * x[:, 1] + x[:, 2:].square().sum(1), x)

@@ -77,7 +77,7 @@ def test_single_precision_values_agree_with_forty_digits(model, seed):
     assert_same(model(x), Network(model).table(x), scale=typical(model, "value")[0])
 
 
-@examples(15)
+@examples(10)
 @given(models(smooth), st.sampled_from(LEVELS), seeds)
 def test_jets_agree_with_forty_digits(model, needs, seed):
     x = points(model, 2, seed)

@@ -185,7 +185,7 @@ def tensors_of(block: FactoredBlock) -> Iterator[Tensor]:
                         yield from (own for own in vars(value).values() if isinstance(own, Tensor))
 
 
-@pytest.mark.parametrize("memory", [PLENTY, BLOCKS_ONLY])
+@pytest.mark.parametrize("memory", [PLENTY, pytest.param(BLOCKS_ONLY, marks=pytest.mark.slow)])
 def test_solves_fall_equally_with_and_without_normal_equations(memory):
     system, at = system_and_start()
     ends = torch.tensor([-0.5, -1.0]).double(), torch.tensor([0.7, 1.0]).double()

@@ -16,7 +16,7 @@ from tests.strategies import models, points, seeds
 every_dtype = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 
 
-@every_dtype
+@pytest.mark.parametrize("dtype", [torch.float64, pytest.param(torch.float32, marks=pytest.mark.slow)])
 def test_wider_networks_are_the_same_function(dtype):
     @given(st.data(), models(dtype=dtype).filter(lambda model: len(model.layers) > 1), seeds)
     def check(data, model, seed):

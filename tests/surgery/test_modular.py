@@ -57,8 +57,16 @@ def test_only_inputs_of_a_group_meet(drawn):
     ("tree", "function"),
     [
         (["additive", [0, 1], ["multiplicative", 2, 3]], lambda a, b, c, d: (a * b).exp() + c.sin() * d),
-        ([["additive", 0, 1], ["additive", 2, 3]], lambda a, b, c, d: (a**2 + b) * (c + d.exp())),
-        (["generalized", 0, ["multiplicative", 1, 2], 3], lambda a, b, c, d: (a + b * c + d).tanh()),
+        pytest.param(
+            [["additive", 0, 1], ["additive", 2, 3]],
+            lambda a, b, c, d: (a**2 + b) * (c + d.exp()),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ["generalized", 0, ["multiplicative", 1, 2], 3],
+            lambda a, b, c, d: (a + b * c + d).tanh(),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_functions_of_the_structure_can_be_learned(tree, function):
