@@ -44,6 +44,7 @@ def compiler(folder: Path, script: str) -> Path:
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_each_precision_is_compiled_once(fresh, monkeypatch):
     for dtype in (torch.float64, torch.float32):
         found = kernels.kernels(dtype)

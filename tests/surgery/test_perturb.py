@@ -57,6 +57,7 @@ def test_what_a_formula_leaves_out_is_learned():
     assert (found(x) - y).norm() < 1e-6 * y.norm()
 
 
+@pytest.mark.slow
 def test_a_missing_edge_is_learned():
     x = 2 * torch.rand(300, 2, dtype=torch.float64) - 1
     y = (x[:, :1].sin() + 0.3 * x[:, 1:] ** 2).exp()

@@ -27,6 +27,7 @@ def test_edges_that_are_not_needed_become_zero():
     assert {step.edge.source: step.function for step in found.steps} == {0: "x**2", 1: "zero"}
 
 
+@pytest.mark.slow
 def test_functions_of_functions_are_told_by_what_they_leave():
     """exp(x + y^2) is one curve of another: the outer one could be any."""
     model, data = fitted([2, 1, 1], (X[:, :1] + X[:, 1:] ** 2).exp())
