@@ -14,7 +14,7 @@ from kansci.errors import ConfigError, ShapeError
 from kansci.nn.arguments import as_points
 from kansci.nn.multkan import MultKAN
 from kansci.surgery.prune import prune
-from kansci.surgery.selection import present_edges
+from kansci.surgery.selection import list_edges
 
 LADDER = [10 ** (-step / 4) for step in range(1, 33)]  # thresholds, largest first
 ROUNDING = 1e-12  # errors, relative to the targets, that are equally good
@@ -105,7 +105,7 @@ def auto_prune(
             if threshold == 0:
                 raise
             continue
-        edges = sum(int(present_edges(layer).sum()) for layer in pruned.layers)
+        edges = len(list_edges(pruned))
         if not trials or edges > trials[-1].edges:
             trials.append(Pruned(threshold, edges, error_of(pruned), pruned))
         if trials[-1].error <= before * (1 + tolerance) + ROUNDING:

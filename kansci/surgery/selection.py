@@ -42,3 +42,12 @@ def present_edges(layer: KANLayer) -> Bool[Tensor, "subnode in"]:
     """The edges of a layer that are not cut: they have a spline part or a symbolic part."""
     present = symbolic_edges(layer)
     return present if layer.splines is None else present | (layer.splines.mask != 0).cpu()
+
+
+def list_edges(model: MultKAN) -> list[Edge]:
+    """All edges of a model that are there, layer by layer."""
+    return [
+        Edge(number, *place)
+        for number, layer in enumerate(model.layers)
+        for place in present_edges(layer).nonzero().tolist()
+    ]

@@ -113,7 +113,6 @@ class _State:
 
     model: MultKAN
     loss: float
-    score: float
     steps: tuple[Snap, ...] = ()
 
 
@@ -162,7 +161,7 @@ def snap(
     knows = any(bool(symbolic_edges(layer).any()) for layer in model.layers)
     model, left = _split(standardize_nodes(model, all_points(terms)) if not knows else model, left)
     search = _Search(terms, functions, resolution, steps, knows, FLOOR * problem_loss(model, terms))
-    states = [search.start(model)]
+    states = [_State(model, problem_loss(model, terms))]
     for edge in left:
         states = search.advance(states, edge, beam)
     return Snapping(fold_affine(states[0].model), states[0].steps, _front(states))
@@ -212,11 +211,6 @@ class _Search:
     knows: bool
     floor: float
 
-    def start(self, model: MultKAN) -> _State:
-        """The network as it comes."""
-        loss = problem_loss(model, self.terms)
-        return _State(model, loss, self.score(loss, model, 0.0))
-
     def score(self, loss: float, model: MultKAN, floor: float) -> float:
         """After Schwarz, where all losses below the floor are equal."""
         return schwarz(max(loss, floor), model, self.terms, complexity(model))
@@ -227,7 +221,7 @@ class _Search:
         found = [own for state in states for own in self.children(state, edge, rounding)]
         best = self.ranked(found, rounding)[: beam // 2]
         simple = [own for own in self.promising(found, edge, rounding) if own not in best]
-        chosen = [self.refined(state, rounding) for state in [*best, *simple][:beam]]
+        chosen = [self.refined(state) for state in [*best, *simple][:beam]]
         hopeful = max(HOPELESS * min(own.loss for own in chosen), self.floor)
         return self.ranked([own for own in chosen if own.loss <= hopeful], rounding)
 
@@ -238,7 +232,7 @@ class _Search:
         is as good as the curves that it leaves there.
         """
         floor = max(self.floor, rounding)
-        good = [own for own in states if own.loss <= floor] if max(own.loss for own in states) > rounding else []
+        good = [own for own in states if own.loss <= floor]
         keys = {id(own): self.score(own.loss, own.model, floor) + self.price(own.model, edge) for own in good}
         return sorted(good, key=lambda own: keys[id(own)])
 
@@ -287,12 +281,7 @@ class _Search:
             raise ConfigError(f"expected a function that fits {edge}, got none of {self.functions or 'the library'}")
         trials = tuple(sorted((own for own, _ in found), key=lambda own: own.score))
         return [
-            _State(
-                model,
-                own.loss,
-                own.score,
-                (*state.steps, Snap(edge, own.suggestion.function, trials, state.loss, own.loss)),
-            )
+            _State(model, own.loss, (*state.steps, Snap(edge, own.suggestion.function, trials, state.loss, own.loss)))
             for own, model in found
         ]
 
@@ -307,11 +296,11 @@ class _Search:
         simple = [] if self.knows else [own for own in found[TRIED:] if own.complexity <= SIMPLE]
         return [*found[:TRIED], *simple, none]
 
-    def refined(self, state: _State, floor: float) -> _State:
+    def refined(self, state: _State) -> _State:
         """Fitted to the end."""
         fitted = solve(state.model, self.terms, steps=self.steps, progress=False)
         steps = (*state.steps[:-1], replace(state.steps[-1], loss=fitted.loss))
-        return _State(fitted.model, fitted.loss, self.score(fitted.loss, fitted.model, floor), steps)
+        return _State(fitted.model, fitted.loss, steps)
 
 
 def _front(states: Sequence[_State]) -> tuple[Found, ...]:

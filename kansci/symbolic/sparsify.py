@@ -16,7 +16,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from kansci.config import Edge
 from kansci.errors import ConfigError
 from kansci.nn.edges import SplineEdges
 from kansci.nn.multkan import MultKAN
@@ -27,7 +26,7 @@ from kansci.splines import domain_of
 from kansci.surgery.fold import standardize_nodes
 from kansci.surgery.grid import refine
 from kansci.surgery.prune import prune
-from kansci.surgery.selection import present_edges
+from kansci.surgery.selection import list_edges
 from kansci.symbolic.suggest import edge_curve, suggestions
 
 WEIGHTS = (1e-2, 3e-3, 1e-3, 3e-4)
@@ -103,7 +102,7 @@ def sparsify(
 
     Args:
         model: a network as it was built; left unchanged.
-        data: a `Dataset` or (x, y).
+        data: a `Dataset` or (x, y), with targets (n, m); a test part is not looked at.
         weights: of the L1 penalty, the largest first; that of the entropy is twice as large.
         starts: how many times to start, from other random networks of the same shape, until one is good and legible.
         steps: of each training.
@@ -114,19 +113,20 @@ def sparsify(
         The network and what was tried.
 
     Raises:
-        ConfigError: no weights, or a model that is not all splines.
+        ConfigError: no weights, weights that leave nothing, or a model that is not all splines.
+        DomainError: inputs outside the model's domain; build it with ``domain=data.domain``.
+        ShapeError: data that do not fit the model.
 
     Example:
         >>> x = 2 * torch.rand(60, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 1
         >>> y = x[:, :1] + x[:, 1:].square()
-        >>> sparsify(MultKAN([2, 2, 1], grid=2), (x, y), weights=[1e-2], starts=1, steps=20).model.config.columns[
-        ...     1
-        ... ].n_nodes
-        1
+        >>> found = sparsify(MultKAN([2, 2, 1], grid=2), (x, y), weights=[1e-2], starts=1, steps=20)
+        >>> [width.n_nodes for width in found.model.config.columns]
+        [2, 1, 1]
     """
     data = data if isinstance(data, Dataset) else Dataset(*data)
     _check(model, weights, starts)
-    parts = data.split(validation, seed)
+    parts = _without_test(data).split(validation, seed)
     grid, dense_error = _resolution(model, parts)
     trials: list[Sparse] = []
     size = len(cast(Tensor, parts.x_test))
@@ -203,25 +203,20 @@ def _trials(start: MultKAN, parts: Dataset, weights: Sequence[float], steps: int
     """What each penalty leaves, until nothing more can be found."""
     for weight in weights:
         penalty = Penalty(l1=weight, entropy=ENTROPY * weight)
-        trained = fit(start, _without_test(parts), penalty=penalty, steps=steps, progress=False).model
+        trained = fit(start, parts, penalty=penalty, steps=steps, progress=False).model
         try:
             small = prune(trained, parts.x)
         except ConfigError:  # the penalty has left nothing
             continue
         grids = [factor * _grid_of(small) for factor in REFINEMENT]
         small, error = _fitted(small, parts, grids=grids, steps=RETRAINING)
-        edges = [
-            Edge(number, *own)
-            for number, layer in enumerate(small.layers)
-            for own in present_edges(layer).nonzero().tolist()
-        ]
-        yield Sparse(weight, len(edges), error, _misfit(small, parts.x, edges), small)
+        yield Sparse(weight, len(list_edges(small)), error, _misfit(small, parts.x), small)
 
 
-def _misfit(model: MultKAN, x: Tensor, edges: Sequence[Edge]) -> float:
+def _misfit(model: MultKAN, x: Tensor) -> float:
     """The largest error of functions of LIBRARY in the places of edges."""
     standardized = standardize_nodes(model, x)
-    curves = [edge_curve(standardized, x, edge) for edge in edges]
+    curves = [edge_curve(standardized, x, edge) for edge in list_edges(model)]
     errors = [min(own.error for own in suggestions(curve)) for curve in curves if curve.varies]
     return max(errors, default=0.0)
 
@@ -229,7 +224,7 @@ def _misfit(model: MultKAN, x: Tensor, edges: Sequence[Edge]) -> float:
 def _fitted(model: MultKAN, parts: Dataset, **settings: Any) -> tuple[MultKAN, float]:
     """A network fitted without a penalty, and its error on held-out data."""
     x, y = cast(Tensor, parts.x_test), cast(Tensor, parts.y_test)
-    fitted = fit(model, _without_test(parts), validation=(x, y), progress=False, **settings).model
+    fitted = fit(model, parts, validation=(x, y), progress=False, **settings).model
     with torch.no_grad():
         rest = (fitted(x) - y) / parts.y.std(0).clamp(min=TINY)
     return fitted, math.sqrt(float(rest.square().mean()))

@@ -117,10 +117,7 @@ def test_interp_10_a_majority_of_majorities_is_learned(seed):
     assert accuracy(*majority_of_majorities(seed)) == 1
 
 
-mixed = pytest.mark.xfail(reason="nodes of two groups of inputs remain beside those of one", strict=False)
-
-
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=mixed), 2, pytest.param(3, marks=mixed), 4])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_interp_10_a_majority_of_majorities_shows_its_modules(seed):
     """The inputs of each majority lead to hidden nodes of their own, which stand together."""
     arranged, _, _ = majority_of_majorities(seed)

@@ -1,5 +1,6 @@
 """Networks of symbolic edges as expressions."""
 
+import random
 from typing import Any
 
 import jaxtyping
@@ -8,9 +9,11 @@ import sympy
 import torch
 
 import kansci as ks
-from kansci.config import LayerConfig, Width
+from kansci.config import Edge, LayerConfig, Width
 from kansci.errors import ConfigError, FormulaError
 from kansci.nn.layer import KANLayer
+from kansci.surgery.symbolize import set_symbol
+from tests.helpers import assert_same
 
 x, y, z = sympy.symbols("x y z", real=True)
 NAMES = ["x", "y"]
@@ -163,3 +166,22 @@ def test_wrong_arguments_are_refused(monkeypatch):
         ks.formula(network)
     with pytest.raises(FormulaError, match="differ"):
         ks.formula(model, ["x", "x"])
+
+
+SMOOTH = ("x", "x**2", "sin", "exp", "tanh")
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("width", [[2, [1, 2], 1], [2, [0, [3]], [1, 1]], [2, [2, [2, 3]], [0, [2]]], [1, [1, [4]], 2]])
+def test_formulas_are_the_networks_they_come_from(width, seed):
+    """Random functions on all edges of networks with every arity."""
+    generator, model = random.Random(seed), ks.MultKAN(width)
+    for number, layer in enumerate(model.layers):
+        for target in range(layer.config.out.n_subnodes):
+            for source in range(layer.config.n_in):
+                constants = [generator.uniform(0.2, 0.8) for _ in "abcd"]
+                model = set_symbol(model, Edge(number, target, source), generator.choice(SMOOTH), constants)
+    x = 2 * torch.rand(20, model.n_inputs, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) - 1
+    names = [f"x{i}" for i in range(1, model.n_inputs + 1)]
+    for output, expression in enumerate(ks.formula(model, names)):
+        assert_same(ks.torch_function(expression, names)(x).reshape(-1), model(x)[:, output], 1e-10)
