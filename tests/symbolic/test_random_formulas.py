@@ -47,6 +47,7 @@ def relative_error(value: Any, reference: Rounded) -> float:
 VARIANTS = ["squares", "exp-log"]
 
 
+@pytest.mark.slow
 def test_a_few_random_formulas():
     assert_equal_to_rounding(range(45))
 
