@@ -233,10 +233,32 @@ def _root_of_one_minus_square(x: Tensor) -> Tensor:
     return torch.sqrt(1 - x) * torch.sqrt(1 + x)
 
 
+def _root_of_one_plus_square(x: Tensor) -> Tensor:
+    return torch.hypot(x, torch.ones_like(x))
+
+
+SEMICIRCLE = (
+    _root_of_one_minus_square,
+    lambda x: -x / _root_of_one_minus_square(x),
+    lambda x: -1 / _root_of_one_minus_square(x) ** 3,
+    lambda x: -3 * x / _root_of_one_minus_square(x) ** 5,
+)
+HYPERBOLA = (
+    _root_of_one_plus_square,
+    lambda x: x / _root_of_one_plus_square(x),
+    lambda x: _root_of_one_plus_square(x).reciprocal() ** 3,
+    lambda x: -3 * (x / _root_of_one_plus_square(x)) * _root_of_one_plus_square(x).reciprocal() ** 4,
+)
+LORENTZ = (
+    lambda x: 1 / _root_of_one_minus_square(x),
+    lambda x: x / _root_of_one_minus_square(x) ** 3,
+    lambda x: (1 + 2 * x**2) / _root_of_one_minus_square(x) ** 5,
+    lambda x: (9 + 6 * x**2) * x / _root_of_one_minus_square(x) ** 7,
+)
 ASIN = inverse(torch.asin, _root_of_one_minus_square, -1, 1)
 ACOS = inverse(torch.acos, _root_of_one_minus_square, -1, 1, sign=-1)
 ATAN = (torch.atan, _atan_first, lambda x: -2 * (x * _atan_first(x)) * _atan_first(x), _atan_third)
-ASINH = inverse(torch.asinh, lambda x: torch.hypot(x, torch.ones_like(x)), 1, 1)
+ASINH = inverse(torch.asinh, _root_of_one_plus_square, 1, 1)
 ACOSH = inverse(torch.acosh, lambda x: torch.sqrt(x - 1) * torch.sqrt(x + 1), 1, -1)
 ATANH = (
     torch.atanh,

@@ -25,6 +25,8 @@ ARGUMENTS = {
     "acos": (0.3, -0.2),
     "acosh": (1, 2.5),
     "atanh": (0.3, -0.2),
+    "semicircle": (0.3, -0.2),
+    "lorentz": (0.3, -0.2),
     "cot": (0.5, 1.5),
 }
 POSITIVE = {"log", "sqrt", "1/sqrt", "1/x", "1/x**2", "y0", "y1", "k0", "k1", "gamma", "lgamma", "x**(3/2)"}
