@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -95,21 +96,67 @@ def split_edge(model: MultKAN, edge: Edge) -> tuple[MultKAN, Edge]:
     layer = model.layers[number]
     if layer.splines is None or not layer.splines.mask[target, source] or not symbolic_edges(layer)[target, source]:
         raise ConfigError(f"expected an edge that is symbolic and spline, got {edge}")
-    deeper = deepen(model, number + 1)
-    copies = deeper.layers[number]
-    copies.splines, copies.config = None, replace(copies.config, splines=False)
-    if copies.symbols is not None:
-        copies.symbols.fixed.fill_(1)
-    sources = list(range(layer.config.n_in))
-    split = gather_nodes(deeper, {number + 1: [*sources, source]})
+    split = _with_copies(model, number, [source])
     after = split.layers[number + 1]
-    own, place = after.splines, len(sources)
+    own, place = after.splines, layer.config.n_in
     if own is not None and after.symbols is not None:
         others = torch.arange(len(own.mask)) != target
         own.mask[target, source] = 0
         own.mask[others, place] = 0
         after.symbols.mask[:, place] = 0
     return split, Edge(number + 1, target, place)
+
+
+def branch_edge(model: MultKAN, edge: Edge, functions: Sequence[tuple[str, Sequence[Any]]]) -> MultKAN:
+    """Put a sum of functions in the place of an edge.
+
+    A further column copies the sources of its layer, and the source of the edge once for each function.
+
+    Args:
+        model: left unchanged.
+        edge: which.
+        functions: names and constants (a, b, c, d), as for `set_symbol`.
+
+    Returns:
+        A new model, deeper by one layer if there are several functions.
+
+    Raises:
+        ConfigError: the model has no such edge, or there are no functions.
+
+    Example:
+        >>> functions = [("x**2", (1, 0, 0.5, 0)), ("x**4", (1, 0, 0.25, 0))]
+        >>> model = branch_edge(MultKAN([1, 1]), Edge(0, 0, 0), functions)
+        >>> model(torch.full((1, 1), 2.0, dtype=torch.float64)).item()
+        6.0
+    """
+    select_edges(model, [edge])
+    if not functions:
+        raise ConfigError("expected at least one function, got none")
+    number, target, source = edge
+    if len(functions) > 1:
+        first = model.layers[number].config.n_in
+        model = _with_copies(model, number, [source] * (len(functions) - 1))
+        number += 1
+        after = model.layers[number]
+        for bank in (after.splines, after.symbols):
+            if bank is not None:
+                bank.mask.data[:, first:] = 0
+        places = [source, *range(first, after.config.n_in)]
+    else:
+        places = [source]
+    for place, (function, constants) in zip(places, functions, strict=True):
+        model = set_symbol(model, Edge(number, target, place), function, constants)
+    return model
+
+
+def _with_copies(model: MultKAN, number: int, sources: Sequence[int]) -> MultKAN:
+    """The same nodes in a further column before a layer, and some of them once more behind them."""
+    deeper = deepen(model, number + 1)
+    copies = deeper.layers[number]
+    copies.splines, copies.config = None, replace(copies.config, splines=False)
+    if copies.symbols is not None:
+        copies.symbols.fixed.fill_(1)
+    return gather_nodes(deeper, {number + 1: [*range(copies.config.n_in), *sources]})
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ References:
     Liu et al., KAN: Kolmogorov-Arnold Networks, arXiv:2404.19756, section 2.5.1 (fixing one edge after another).
 """
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,7 @@ from kansci.solvers.unknowns import Unknowns
 from kansci.surgery.fold import fold_affine, standardize_nodes
 from kansci.surgery.hold import hold_constants, with_held_as
 from kansci.surgery.selection import select_edges, symbolic_edges
-from kansci.surgery.symbolize import drop_splines, set_symbol, split_edge
+from kansci.surgery.symbolize import set_symbol, split_edge
 from kansci.symbolic.suggest import RESOLUTION, Suggestion, edge_curve, suggestions
 
 TRIED = 6  # functions that fit an edge best
@@ -158,9 +159,11 @@ def snap(
     terms = as_terms(problem)
     left = list(spline_edges(model) if edges is None else edges)
     select_edges(model, left)
-    knows = any(bool(symbolic_edges(layer).any()) for layer in model.layers)
-    model, left = _split(standardize_nodes(model, all_points(terms)) if not knows else model, left)
-    search = _Search(terms, functions, resolution, steps, knows, FLOOR * problem_loss(model, terms))
+    mixed = any(bool(symbolic_edges(layer).any()) for layer in model.layers)
+    model, left = _split(model if mixed else standardize_nodes(model, all_points(terms)), left)
+    search = _Search(
+        terms, functions, resolution, steps, _has_free_constants(model), FLOOR * problem_loss(model, terms)
+    )
     states = [_State(model, problem_loss(model, terms))]
     for edge in left:
         states = search.advance(states, edge, beam)
@@ -175,6 +178,13 @@ def spline_edges(model: MultKAN) -> list[Edge]:
         if layer.splines is not None
         for place in layer.splines.mask.nonzero().tolist()
     ]
+
+
+def _has_free_constants(model: MultKAN) -> bool:
+    return any(
+        layer.symbols is not None and bool((layer.symbols.fixed[symbolic_edges(layer)] == 0).any())
+        for layer in model.layers
+    )
 
 
 def _split(model: MultKAN, edges: list[Edge]) -> tuple[MultKAN, list[Edge]]:
@@ -200,7 +210,7 @@ class _Search:
     """What all trials have in common.
 
     Attributes:
-        knows: whether the model came with formulas, whose constants may be held.
+        knows: whether the model came with formulas whose constants are free, and may be held.
         floor: the loss up to which a simpler function may be better, as splines have their errors, too.
     """
 
@@ -217,13 +227,26 @@ class _Search:
 
     def advance(self, states: list[_State], edge: Edge, beam: int) -> list[_State]:
         """The networks with one more edge snapped that are best, and those that promise most."""
-        rounding = ROUNDING * problem_loss(drop_splines(states[0].model, [edge]), self.terms)
+        rounding = ROUNDING * self.stake(states[0].model, edge)
         found = [own for state in states for own in self.children(state, edge, rounding)]
         best = self.ranked(found, rounding)[: beam // 2]
         simple = [own for own in self.promising(found, edge, rounding) if own not in best]
         chosen = [self.refined(state) for state in [*best, *simple][:beam]]
         hopeful = max(HOPELESS * min(own.loss for own in chosen), self.floor)
         return self.ranked([own for own in chosen if own.loss <= hopeful], rounding)
+
+    def stake(self, model: MultKAN, edge: Edge) -> float:
+        """The loss without an edge, or, where it is infinite then, with half of the edge or nine tenths of it."""
+        for share in (0.0, 0.5, 0.9):
+            weaker = copy.deepcopy(model)
+            splines = weaker.layers[edge.layer].splines
+            if splines is not None:
+                for tensor in (splines.coef, splines.scale_base):
+                    tensor.data[edge.target, edge.source] *= share
+            loss = problem_loss(weaker, self.terms)
+            if math.isfinite(loss):
+                return loss
+        return 0.0
 
     def promising(self, states: Sequence[_State], edge: Edge, rounding: float) -> list[_State]:
         """Those that are no worse than splines: the simplest first, and those that leave simple curves.
