@@ -2,4 +2,10 @@ from . import adaptive as adaptive
 from . import domains as domains
 from . import exact as exact
 from . import extremes as extremes
+from . import lagrangian as lagrangian
+from . import lagrangian_search as lagrangian_search
+from . import mechanics as mechanics
 from . import pde as pde
+from . import rollout as rollout
+from . import smoothing as smoothing
+from . import trajectories as trajectories

@@ -20,6 +20,7 @@ from kansci.nn.multkan import MultKAN
 from kansci.physics.lagrangian import accelerations as accelerate
 from kansci.physics.lagrangian import euler_lagrange, inertia, motion
 from kansci.physics.mechanics import Mechanics, mechanics
+from kansci.physics.trajectories import Motions, settle_motions
 from kansci.solvers.residual import Residual
 from kansci.solvers.solve import solve
 from kansci.solvers.statement import all_points, problem_loss
@@ -27,13 +28,14 @@ from kansci.solvers.unknowns import Unknowns
 from kansci.surgery.grid import refine
 from kansci.symbolic.eliminate import eliminate
 from kansci.symbolic.formula import formula
-from kansci.symbolic.rounding import round_constants
+from kansci.symbolic.rounding import fix_gauge, round_constants
 from kansci.symbolic.snap import snap
 from kansci.symbolic.sums import unfold_sums
 
 RESOLVED = 1e-3  # relative error of accelerations at which no further parts are tried
 BETTER = 0.8  # factor by which an error has to fall for more parts, or finer splines, to be kept
-GRID, MOST_UNKNOWNS = 6, 1200
+GRID, MOST_UNKNOWNS = 6, 600
+MOST_SAMPLES, JUDGES = 3000, 500  # samples that networks are fitted to; of these, that exact formulas are judged by
 ENOUGH = 1e-6  # error at which splines are fine enough
 MARGIN = 0.02  # of the domain around the samples
 HELD_OUT = 0.2
@@ -95,9 +97,12 @@ def find_lagrangian(
     held_out: Tensor | None = None,
     weight: Tensor | None = None,
     independent: Tensor | None = None,
+    motions: Motions | None = None,
     seed: int = 0,
 ) -> FoundLagrangian:
     """Find a Lagrangian, and a Rayleigh function if it takes one, that explains accelerations.
+
+    Of more than 3000 samples that are no motions, 3000 at random are used.
 
     Args:
         x: states (q, q').
@@ -114,6 +119,7 @@ def find_lagrangian(
         weight: of the samples (n,).
         independent: samples (n,) whose errors are independent, if not all are, as of smoothed motions; formulas are
             judged by these.
+        motions: the measurements that the states were smoothed from, by which constants are judged in the end.
         seed: of the held-out samples and of random starts.
 
     Returns:
@@ -139,6 +145,12 @@ def find_lagrangian(
             f"expected states (n, 2 d), accelerations (n, d) and 2 d names, got {tuple(x.shape)}, "
             f"{tuple(accelerations.shape)} and {names}"
         )
+    if len(x) > MOST_SAMPLES and motions is None:
+        rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:MOST_SAMPLES]
+        x, accelerations = x[rows], accelerations[rows]
+        force, held_out, weight, independent = (
+            None if own is None else own[rows] for own in (force, held_out, weight, independent)
+        )
     judges = torch.ones(len(x), dtype=torch.bool) if independent is None else independent.bool()
     weights = torch.ones(len(x), dtype=torch.float64) if weight is None else weight
     samples = _held_out(len(x), held_out, seed)
@@ -147,8 +159,12 @@ def find_lagrangian(
     attempts = search.attempts(_ladder(d) if parts is None else [tuple(own) for own in parts])
     best = min(attempts, key=lambda own: own.error)
     good = next(own for own in attempts if own.error <= max(RESOLVED, best.error / BETTER))
+    if good.error <= RESOLVED:
+        data.judges[JUDGES:] = False
     network, terms, allowed = search.smallest(good, attempts)
     model = _snapped(network, terms, allowed, good.error) if read else None
+    if model is not None:
+        model = _settled(model, terms, x, motions)
     formulas = None if model is None else tuple(formula(model, names, simplify=True))
     return FoundLagrangian(model or network, network, formulas, tuple(attempts), search.singular_share)
 
@@ -342,7 +358,7 @@ class _Search:
 
 
 def _snapped(network: MultKAN, terms: list[Residual], allowed: float | None, resolution: float) -> MultKAN | None:
-    """The network as a formula with simple constants, if one explains the accelerations as well as splines do.
+    """The network as a formula, if one explains the accelerations as well as splines do.
 
     Where no single functions do on all edges, sums of functions may.
     """
@@ -355,5 +371,12 @@ def _snapped(network: MultKAN, terms: list[Residual], allowed: float | None, res
         spared = len(Unknowns(network)) - len(Unknowns(found))
         chance = before * math.exp(min(spared * math.log(samples) / samples, 1.0))
         if problem_loss(found, terms) <= max(allowed or 0.0, chance):
-            return round_constants(found, terms)
+            return found
     return None
+
+
+def _settled(model: MultKAN, terms: list[Residual], x: Tensor, motions: Motions | None) -> MultKAN:
+    """The formula with simple constants."""
+    if motions is None:
+        return round_constants(model, terms)
+    return settle_motions(fix_gauge(model, terms), motions, x, equations=terms[1:]).model

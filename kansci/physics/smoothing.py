@@ -169,13 +169,11 @@ class _Basis:
         scale = np.sqrt(np.diag(matrix))
         factor = cho_factor(matrix / scale / scale[:, None] + 1e-13 * np.eye(self.size))
         coefficients = cho_solve(factor, right / scale) / scale
-        found = {}
+        found, covariances = {}, {}
         for order, columns in self.columns.items():
-            spread = cho_solve(factor, (columns / scale).T)
-            found[order] = columns @ coefficients, np.sqrt(np.maximum(((columns / scale) * spread.T).sum(1), 0))
-            if order == 0:
-                covariance = (columns / scale) @ spread
-        count = np.trace(covariance) ** 2 / np.square(covariance).sum()
+            covariances[order] = columns / scale @ cho_solve(factor, (columns / scale).T)
+            found[order] = columns @ coefficients, np.sqrt(np.maximum(np.diag(covariances[order]), 0))
+        count = np.trace(covariances[0]) ** 2 / np.square(covariances[0]).sum()
         return found, max(1, round(count))
 
     def deviance(self, data: Mapping[int, np.ndarray], levels: np.ndarray) -> float:

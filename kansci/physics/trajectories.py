@@ -12,8 +12,11 @@ References:
     Fuller, Measurement Error Models, Wiley 1987.
 """
 
+import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -22,12 +25,17 @@ from torch import Tensor
 from kansci.nn.multkan import MultKAN
 from kansci.physics.lagrangian import accelerations
 from kansci.physics.rollout import rollout
+from kansci.solvers.residual import Residual
 from kansci.solvers.unknowns import Unknowns
+from kansci.symbolic.rounding import simplest_number
 
 SEGMENT = 40  # samples that one start has to explain
 STEP = 1e-6
 TOLERANCE = 1e-8
-FLAT = 1e-6
+FLAT = 1e-5
+RANK, VISIBLE = 1e-6, 1e-3
+SURE = 1e-4  # standard deviation of what equations miss
+SMALLEST, LARGEST = 1e-10, 1e6  # damping
 
 
 @dataclass(frozen=True)
@@ -66,21 +74,33 @@ class MotionFit:
         chi2: sum of squares of what it misses, in units of the noise.
         freedom: number of measurements less that of what they determine.
         states: of the motions at the samples (n, 2 d).
+        constants: the free constants of the model.
+        covariance: of these; infinite on the diagonal where nothing determines them.
     """
 
     model: MultKAN = field(repr=False)
     chi2: float
     freedom: int
     states: Float[Tensor, "n s"] = field(repr=False)
+    constants: Float[Tensor, "p"] = field(repr=False)
+    covariance: Float[Tensor, "p p"] = field(repr=False)
 
 
-def fit_motions(model: MultKAN, motions: Motions, states: Float[Tensor, "n s"], *, steps: int = 12) -> MotionFit:
+def fit_motions(
+    model: MultKAN,
+    motions: Motions,
+    states: Float[Tensor, "n s"],
+    *,
+    equations: Sequence[Residual] = (),
+    steps: int = 8,
+) -> MotionFit:
     """Fit the constants of a Lagrangian to motions, together with where these start.
 
     Args:
         model: L, or L and R, near the best; left unchanged.
         motions: what was measured.
         states: (q, q') at the samples, roughly, of which those at the starts are used.
+        equations: what holds besides, such as `inertia`.
         steps: of Gauss and Newton.
 
     Returns:
@@ -93,44 +113,140 @@ def fit_motions(model: MultKAN, motions: Motions, states: Float[Tensor, "n s"], 
         >>> noise = {0: torch.tensor([0.01], dtype=torch.float64)}
         >>> motions = Motions(t, {0: exact[:, :1]}, noise, torch.zeros(31))
         >>> found = fit_motions(kanpile("v**2/2 - 0.55*q**2", ["q", "v"]), motions, exact)
-        >>> found.chi2 < 1e-9
+        >>> found.chi2 < 1e-6
         True
     """
-    shooting = _Shooting(model, motions)
+    shooting = _Shooting(model, motions, equations)
     point = torch.cat([shooting.unknowns.read(), torch.cat([states[rows[0]] for rows in shooting.segments])])
     rows, reached = shooting.misses(point)
-    damping, rank = 1e-3, 0
+    damping = 1e-3
     for _ in range(steps):
-        jacobian = shooting.jacobian(point, rows)
-        scale = jacobian.norm(dim=0).clamp(min=1e-12 * float(jacobian.norm()))
-        left, sizes, right = torch.linalg.svd(jacobian / scale, full_matrices=False)
-        rank = int((sizes > 1e-7 * sizes[0]).sum())
+        left, sizes, right, scale = _factors(shooting.jacobian(point, rows))
         before = float(rows.square().sum())
-        while damping < 1e6:
+        while damping < LARGEST:
             change = -(right.T @ (sizes / (sizes.square() + damping) * (left.T @ rows))) / scale
             tried, states_tried = shooting.misses(point + change)
             if float(tried.square().sum()) < before:
                 point, rows, reached = point + change, tried, states_tried
-                damping = max(damping / 10, 1e-10)
+                damping = max(damping / 100, SMALLEST)
                 break
             damping *= 10
         if float(rows.square().sum()) > (1 - FLAT) * before:
             break
-    return MotionFit(shooting.model(point), float(rows.square().sum()), motions.size - rank, reached)
+    return shooting.result(point, rows, reached)
+
+
+def _factors(jacobian: Float[Tensor, "r p"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The singular value decomposition of a matrix with columns of length 1, and what these were divided by."""
+    scale = jacobian.norm(dim=0).clamp(min=1e-12 * float(jacobian.norm()))
+    return *torch.linalg.svd(jacobian / scale, full_matrices=False), scale
+
+
+def settle_motions(
+    model: MultKAN, motions: Motions, states: Float[Tensor, "n s"], *, equations: Sequence[Residual] = ()
+) -> MotionFit:
+    """Fit a formula to motions and make simple numbers of its constants where the motions allow it.
+
+    A constant becomes a simple number where that raises chi^2 by less than the logarithm of the number of measurements,
+    which is what a free constant costs (Schwarz).
+
+    Args:
+        model: L, or L and R, all edges symbolic.
+        motions: what was measured.
+        states: (q, q') at the samples, roughly.
+        equations: what holds besides, such as `inertia`.
+
+    Returns:
+        The formula with its simple constants held, fitted again.
+    """
+    free = fit_motions(model, motions, states, equations=equations)
+    price = math.log(motions.size)
+    held, taken = _rounded(free, math.sqrt(price))
+    if not taken:
+        return free
+    found = fit_motions(held, motions, free.states, equations=equations)
+    return found if found.chi2 <= free.chi2 + price * taken else free
+
+
+def _rounded(fit: MotionFit, reach: float) -> tuple[MultKAN, int]:
+    """Constants that are simple numbers within their errors, one after the other, the others following each time."""
+    values, covariance = fit.constants.clone(), fit.covariance.clone()
+    left = [number for number in range(len(values)) if math.isfinite(float(covariance[number, number]))]
+    chosen: dict[int, float] = {}
+    while left:
+        errors = covariance.diagonal().clamp(min=0).sqrt()
+        left.sort(key=lambda own: float(errors[own] / values[own].abs().clamp(min=1e-300)))
+        for number in left:
+            simple = simplest_number(float(values[number]), reach * float(errors[number]))
+            if simple is not None:
+                break
+        else:
+            break
+        left.remove(number)
+        chosen[number] = simple
+        column = covariance[:, number] / covariance[number, number].clamp(min=1e-300)
+        values += column * (simple - values[number])
+        covariance -= torch.outer(column, covariance[number])
+    return _held(fit.model, values, chosen), len(chosen)
+
+
+@torch.no_grad()
+def _held(model: MultKAN, values: Tensor, chosen: Mapping[int, float]) -> MultKAN:
+    """The model with other constants, some of which are held."""
+    unknowns = Unknowns(model)
+    for number, value in chosen.items():
+        values[number] = value
+    unknowns.write(values)
+    marks = Unknowns(model)
+    flags = torch.zeros(len(marks), dtype=torch.float64)
+    flags[list(chosen)] = math.nan
+    marks.write(flags)
+    held = _with_values(model, unknowns)
+    for own, marked in zip(held.layers, _with_values(model, marks).layers, strict=True):
+        if own.symbols is not None and marked.symbols is not None:
+            own.symbols.fixed[marked.symbols.affine.isnan()] = 1
+    return held
+
+
+def _with_values(model: MultKAN, unknowns: Unknowns) -> MultKAN:
+    """The model with the unknowns as they have been written."""
+    changed = copy.deepcopy(model)
+    changed.load_state_dict(unknowns.model.state_dict())
+    return changed
 
 
 class _Shooting:
     """What motions miss of measurements, as a function of constants and starts."""
 
-    def __init__(self, model: MultKAN, motions: Motions) -> None:
+    def __init__(self, model: MultKAN, motions: Motions, equations: Sequence[Residual]) -> None:
         self.unknowns, self.motions, self.segments = Unknowns(model), motions, motions.segments()
-        self.original = model
+        self.original, self.equations = model, equations
         self.groups = _alike([motions.times[rows] - motions.times[rows[0]] for rows in self.segments])
 
     def model(self, point: Float[Tensor, "p"]) -> MultKAN:
         """The model with the constants of a point."""
         self.unknowns.write(point[: len(self.unknowns)])
-        return self.unknowns.model
+        return cast(MultKAN, self.unknowns.model)
+
+    def result(self, point: Tensor, rows: Tensor, states: Tensor) -> MotionFit:
+        """The fit at a point."""
+        jacobian = self.jacobian(point, rows)
+        _, sizes, right, scale = _factors(jacobian)
+        kept = sizes > RANK * sizes[0]
+        chi2, freedom = float(rows.square().sum()), max(self.motions.size - int(kept.sum()), 1)
+        half = (right[kept] / sizes[kept, None] / scale)[:, : len(self.unknowns)]
+        covariance = half.T @ half
+        hidden = right[~kept][:, : len(self.unknowns)].square().sum(0) > VISIBLE
+        covariance[hidden, hidden] = torch.inf
+        self.model(point)
+        return MotionFit(
+            _with_values(self.original, self.unknowns),
+            chi2,
+            freedom,
+            states,
+            point[: len(self.unknowns)].clone(),
+            covariance,
+        )
 
     def misses(self, point: Float[Tensor, "p"]) -> tuple[Float[Tensor, "r"], Float[Tensor, "n s"]]:
         """In units of the noise, and the states at the samples."""
@@ -147,12 +263,15 @@ class _Shooting:
         if 2 in self.motions.measured:
             found[2] = accelerations(model, states)
         parts = [(found[k] - own) / self.motions.noise[k] for k, own in self.motions.measured.items()]
+        with torch.no_grad():
+            parts += [term([model.jet(own, term.needs) for own in term.point_sets]) / SURE for term in self.equations]
         return torch.cat([own.flatten() for own in parts]).nan_to_num(1e6, 1e6, -1e6), states
 
     def jacobian(self, point: Float[Tensor, "p"], rows: Float[Tensor, "r"]) -> Float[Tensor, "r p"]:
         """By differences; starts of different motions are moved together, as each moves its own only."""
         p, s = len(self.unknowns), (len(point) - len(self.unknowns)) // len(self.segments)
         columns = torch.zeros(len(rows), len(point), dtype=torch.float64)
+        measured = self.motions.size
         for number in range(p):
             step = STEP * max(1.0, float(point[number].abs()))
             moved = point.clone()
@@ -168,7 +287,7 @@ class _Shooting:
             moved = point.clone()
             moved[places] += STEP
             change = (self.misses(moved)[0] - rows) / STEP
-            columns[torch.arange(len(rows)), places[owners]] = change
+            columns[torch.arange(measured), places[owners]] = change[:measured]
         return columns
 
 

@@ -150,7 +150,16 @@ def _simplest(constant: Constant) -> float | None:
     value, error = constant.estimate
     if not math.isfinite(error):
         return _gauge(constant)
-    reach = WITHIN * error + EXACT * abs(value) + ROUNDING
+    return simplest_number(value, WITHIN * error + EXACT * abs(value) + ROUNDING)
+
+
+def simplest_number(value: float, reach: float) -> float | None:
+    """The simplest number within reach of a value, if there is a simple one.
+
+    Example:
+        >>> simplest_number(3.14, 0.01) == math.pi, simplest_number(0.249, 0.002)
+        (True, 0.25)
+    """
     if abs(value) <= reach + NOTHING:
         return 0.0
     found = min(_simple_numbers(abs(value), reach), default=None)

@@ -16,6 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from kansci.config import Edge
 from kansci.errors import ConfigError
 from kansci.functions import library_function
@@ -28,7 +32,8 @@ from kansci.surgery.fold import fold_affine, standardize_nodes
 from kansci.surgery.hold import hold_constants, with_held_as
 from kansci.surgery.selection import select_edges, symbolic_edges
 from kansci.surgery.symbolize import set_symbol, split_edge
-from kansci.symbolic.suggest import RESOLUTION, Suggestion, edge_curve, suggestions
+from kansci.symbolic.suggest import LARGE, RESOLUTION, Suggestion, edge_curve, suggestions
+from kansci.tracing import trace
 
 TRIED = 6  # functions that fit an edge best
 SIMPLE = 2  # complexity of functions that are tried on each edge of spline networks, however they fit
@@ -223,7 +228,8 @@ class _Search:
 
     def score(self, loss: float, model: MultKAN, floor: float) -> float:
         """After Schwarz, where all losses below the floor are equal."""
-        return schwarz(max(loss, floor), model, self.terms, complexity(model))
+        price = complexity(model) + strain(model, all_points(self.terms))
+        return schwarz(max(loss, floor), model, self.terms, price)
 
     def advance(self, states: list[_State], edge: Edge, beam: int) -> list[_State]:
         """The networks with one more edge snapped that are best, and those that promise most."""
@@ -343,7 +349,20 @@ def complexity(model: MultKAN) -> int:
     )
 
 
-def schwarz(loss: float, model: MultKAN, terms: Sequence[Residual], complexity: int = 0) -> float:
+@torch.no_grad()
+def strain(model: MultKAN, x: Float[Tensor, "n d"]) -> float:
+    """What it costs that symbolic edges are small differences of large numbers, in units of complexity."""
+    values = trace(model, x).edges
+    total = 0.0
+    for layer, own in zip(model.layers, values, strict=True):
+        if layer.symbols is not None:
+            size = (own - layer.symbols.affine[..., 3]).abs().amax(0) / own.std(0)
+            size = size[symbolic_edges(layer)]
+            total += float((size[size.isfinite()] / LARGE).clamp(min=1).log2().sum())
+    return total
+
+
+def schwarz(loss: float, model: MultKAN, terms: Sequence[Residual], complexity: float = 0.0) -> float:
     """n log(loss) + log(n) (unknowns + complexity)."""
     n = sum(term.size for term in terms)
     return n * math.log(max(loss, SMALLEST)) + math.log(n) * (len(Unknowns(model)) + complexity)
