@@ -16,23 +16,27 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from kansci.analysis.attribution import attribution_scores
+from kansci.config import Edge
 from kansci.errors import ConfigError
-from kansci.nn.edges import SplineEdges
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.data import Dataset
 from kansci.solvers.fit import fit
 from kansci.solvers.penalty import Penalty
-from kansci.splines import domain_of
 from kansci.surgery.fold import standardize_nodes
-from kansci.surgery.grid import refine
-from kansci.surgery.prune import prune
-from kansci.surgery.selection import list_edges
+from kansci.surgery.prune import cut_edges, prune
+from kansci.surgery.selection import list_edges, present_edges
+from kansci.symbolic.projection import Curve
+from kansci.symbolic.restarts import grid_of, random_like, starts_of
 from kansci.symbolic.suggest import edge_curve, suggestions
+from kansci.tracing import trace
 
 WEIGHTS = (1e-2, 3e-3, 1e-3, 3e-4)
 ENTROPY = 2.0  # weight of the entropy in units of that of the magnitudes
 GROWTH = (1, 2, 4, 8)  # of the grid, until splines are fine enough
 REFINEMENT = (1, 2, 4)  # of the grid of small networks
+COARSER, COARSEST = 3, 3  # networks that begin on coarser splines, for each start, and the intervals that these have
+LOST = 0.1  # relative error above which a network has not found its way
 RESOLVED = 1e-3  # relative error below which nothing is left to find
 FINE = 2e-3  # relative error below which splines are fine enough
 NEAR = 1.3  # errors that differ by this factor are equally good where splines are chosen
@@ -127,10 +131,10 @@ def sparsify(
     data = data if isinstance(data, Dataset) else Dataset(*data)
     _check(model, weights, starts)
     parts = _without_test(data).split(validation, seed)
-    grid, dense_error = _resolution(model, parts)
+    grid, dense_error = _resolution(model, parts, starts, seed)
     trials: list[Sparse] = []
     size = len(cast(Tensor, parts.x_test))
-    for start in _starts(model, grid, starts, seed):
+    for start in starts_of(model, grid, starts, seed):
         for trial in _trials(start, parts, weights, steps):
             trials.append(trial)
             if trial.error <= RESOLVED:
@@ -161,42 +165,31 @@ def _check(model: MultKAN, weights: Sequence[float], starts: int) -> None:
         raise ConfigError("expected a model all of whose layers have splines, got one that is compiled; thaw it first")
 
 
-def _resolution(model: MultKAN, parts: Dataset) -> tuple[int, float]:
-    """The fewest intervals with which a network without a penalty is about as good as with any, and its error."""
+def _resolution(model: MultKAN, parts: Dataset, starts: int, seed: int) -> tuple[int, float]:
+    """The fewest intervals with which a network without a penalty is about as good as with any, and its error.
+
+    Many edges on fine splines may explain the data by chance and nothing else. Then others begin on coarser ones.
+    """
+    grid, error = _finest(model, parts)
+    for number in range(1, COARSER * starts):
+        if error <= LOST:
+            break
+        coarse = random_like(model, COARSEST, seed + number)
+        other = _fitted(coarse, parts, grids=[COARSEST], steps=DENSE_STEPS)[1]
+        grid, error = min((grid, error), (COARSEST, other), key=lambda own: own[1])
+    return grid, error
+
+
+def _finest(model: MultKAN, parts: Dataset) -> tuple[int, float]:
+    """The same of one network, whose splines become finer."""
     found: list[tuple[int, float]] = []
-    for grid in [factor * _grid_of(model) for factor in GROWTH]:
+    for grid in [factor * grid_of(model) for factor in GROWTH]:
         model, error = _fitted(model, parts, grids=[grid], steps=DENSE_STEPS)
         found.append((grid, error))
         if error <= FINE or error > WORSE * min(own for _, own in found):
             break
     best = min(error for _, error in found)
     return next(pair for pair in found if pair[1] <= max(FINE, NEAR * best))
-
-
-def _grid_of(model: MultKAN) -> int:
-    return max(layer.config.grid for layer in model.layers)
-
-
-def _starts(model: MultKAN, grid: int, count: int, seed: int) -> Iterator[MultKAN]:
-    """The network on another grid, and random ones of its shape."""
-    yield refine(model, grid)
-    first, columns = model.layers[0], model.config.columns
-    splines = cast(SplineEdges, first.splines)
-    low, high = domain_of(splines.knots[..., None], first.config.k)
-    domain = torch.cat([low, high], 1)[: model.n_inputs].tolist()
-    for number in range(1, count):
-        yield MultKAN(
-            [[width.n_sum, list(width.arities)] for width in columns],
-            grid=grid,
-            k=first.config.k,
-            domain=domain,
-            base=first.config.base,
-            features=model.features,
-            periodic=first.config.periodic,
-            seed=seed + number,
-            dtype=splines.knots.dtype,
-            device=splines.knots.device,
-        )
 
 
 def _trials(start: MultKAN, parts: Dataset, weights: Sequence[float], steps: int) -> Iterator[Sparse]:
@@ -208,17 +201,77 @@ def _trials(start: MultKAN, parts: Dataset, weights: Sequence[float], steps: int
             small = prune(trained, parts.x)
         except ConfigError:  # the penalty has left nothing
             continue
-        grids = [factor * _grid_of(small) for factor in REFINEMENT]
+        small, error = _fitted(small, parts, grids=[grid_of(small)], steps=RETRAINING)
+        if error <= LOST:
+            small = _without_needless(small, parts, error)
+        grids = [factor * grid_of(small) for factor in REFINEMENT]
         small, error = _fitted(small, parts, grids=grids, steps=RETRAINING)
         yield Sparse(weight, len(list_edges(small)), error, _misfit(small, parts.x), small)
 
 
+def _without_needless(model: MultKAN, parts: Dataset, error: float) -> MultKAN:
+    """The network without edges in whose absence held-out errors are no larger, those tried first that matter least.
+
+    Functions can be shared between edges in many ways, so that one that matters may be needless.
+    """
+    number = 0
+    while number < len(edges := _weakest_first(model, parts.x)) > 1:
+        kept = [present_edges(layer) for layer in model.layers]
+        layer, target, source = edges[number]
+        kept[layer][target, source] = False
+        try:
+            smaller = cut_edges(model, trace(model, parts.x), kept)
+        except ConfigError:  # nothing would be left
+            number += 1
+            continue
+        smaller, without = _fitted(smaller, parts, grids=[grid_of(model)], steps=DENSE_STEPS)
+        if without <= max(RESOLVED, error):
+            model = smaller
+        else:
+            number += 1
+    return model
+
+
+def _weakest_first(model: MultKAN, x: Tensor) -> list[Edge]:
+    effects = attribution_scores(model, x).effects_per_output.largest().edges
+    return sorted(list_edges(model), key=lambda own: float(effects[own.layer][own.target, own.source]))
+
+
 def _misfit(model: MultKAN, x: Tensor) -> float:
-    """The largest error of functions of LIBRARY in the places of edges."""
-    standardized = standardize_nodes(model, x)
-    curves = [edge_curve(standardized, x, edge) for edge in list_edges(model)]
-    errors = [min(own.error for own in suggestions(curve)) for curve in curves if curve.varies]
-    return max(errors, default=0.0)
+    """The largest error of functions of LIBRARY in the places of edges.
+
+    Where one edge is all that leads to a node, it could be any other, as those that follow would make up for it. So
+    what counts is what they do together, or each of them if that is better.
+    """
+    model, lone = standardize_nodes(model, x), _lone_edges(model)
+    found = {edge: _curve_error(edge_curve(model, x, edge)) for edge in list_edges(model)}
+    errors = [0.0]
+    for edge in found:
+        if edge in lone.values():
+            continue
+        first, each = edge, found[edge]
+        while (first.layer, first.source) in lone:
+            first = lone[first.layer, first.source]
+            each = max(each, found[first])
+        together = _curve_error(edge_curve(model, x, edge, start=first)) if first != edge else each
+        errors.append(min(each, together))
+    return max(errors)
+
+
+def _lone_edges(model: MultKAN) -> dict[tuple[int, int], Edge]:
+    """For hidden nodes (column, number) to which one edge leads and no more, this edge."""
+    edges = list_edges(model)
+    return {
+        (edge.layer + 1, edge.target): edge
+        for edge in edges
+        if edge.layer + 1 < len(model.layers)
+        and edge.target < model.config.columns[edge.layer + 1].n_sum
+        and sum(own[:2] == edge[:2] for own in edges) == 1
+    }
+
+
+def _curve_error(curve: Curve) -> float:
+    return min((own.error for own in suggestions(curve)), default=1.0) if curve.varies else 0.0
 
 
 def _fitted(model: MultKAN, parts: Dataset, **settings: Any) -> tuple[MultKAN, float]:
