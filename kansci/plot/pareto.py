@@ -14,6 +14,7 @@ from kansci.symbolic.formula import formula
 
 LONGEST = 26.0  # of labels, relative to the size of their letters
 DIGITS = 3
+NOTHING = 1e-5  # size of a summand that is a number, relative to the largest factor beside it
 
 
 class Candidate(NamedTuple):
@@ -158,4 +159,16 @@ def label_text(label: Any, names: Sequence[str] | None = None) -> str:
 
 
 def _short(expression: Any) -> Any:
-    return expression.xreplace({own: sympy.Float(own, DIGITS) for own in expression.atoms(sympy.Float)})
+    """The same with numbers of three digits, and without summands that are nothing beside the others."""
+    if isinstance(expression, sympy.Float):
+        number = sympy.Float(expression, DIGITS)
+        return sympy.Integer(int(number)) if number == int(number) and abs(number) < 10**DIGITS else number
+    if not expression.args:
+        return expression
+    parts = expression.args
+    if isinstance(expression, sympy.Add):
+        sizes = [abs(own.as_coeff_Mul()[0]) for own in parts]
+        parts = [
+            own for own, size in zip(parts, sizes, strict=True) if not own.is_Number or size > NOTHING * max(sizes)
+        ]
+    return expression.func(*map(_short, parts))

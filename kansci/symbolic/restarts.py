@@ -1,5 +1,6 @@
 """Networks of the same shape that begin elsewhere."""
 
+import copy
 import math
 from collections.abc import Iterator
 from typing import cast
@@ -10,6 +11,7 @@ from kansci.nn.edges import SplineEdges
 from kansci.nn.multkan import MultKAN
 from kansci.splines import domain_of
 from kansci.surgery.grid import refine
+from kansci.surgery.selection import symbolic_edges
 
 
 def grid_of(model: MultKAN) -> int:
@@ -60,3 +62,22 @@ def random_like(model: MultKAN, grid: int, seed: int) -> MultKAN:
             layer.splines.load_state_dict(other.splines.state_dict())
             layer.splines.mask.copy_(mask)
     return changed
+
+
+@torch.no_grad()
+def filled(model: MultKAN) -> MultKAN:
+    """The same function, where edges that were masked are splines that are zero.
+
+    Example:
+        >>> model = MultKAN([2, 3, 1], sparse=True)
+        >>> bool(model.layers[0].splines.mask.all()), bool(filled(model).layers[0].splines.mask.all())
+        (False, True)
+    """
+    full = copy.deepcopy(model)
+    for layer in full.layers:
+        if layer.splines is not None:
+            absent = (layer.splines.mask == 0) & ~symbolic_edges(layer).to(layer.splines.mask.device)
+            layer.splines.coef[absent] = 0
+            layer.splines.scale_base[absent] = 0
+            layer.splines.mask[absent] = 1
+    return full

@@ -27,6 +27,7 @@ from kansci.surgery.fold import fold_affine, standardize_nodes
 from kansci.surgery.hold import hold_constants, with_held_as
 from kansci.surgery.selection import select_edges, symbolic_edges
 from kansci.surgery.symbolize import drop_splines, set_symbol, split_edge
+from kansci.symbolic.simpler import simpler_networks
 from kansci.symbolic.suggest import RESOLUTION, Suggestion, edge_curve, suggestions
 
 TRIED = 6  # functions that fit an edge best
@@ -99,7 +100,8 @@ class Snapping:
     Attributes:
         model: the new model.
         steps: one for each edge, in the order of snapping.
-        front: of all networks that came to the end, those than which none is simpler and better, the simplest first.
+        front: of all networks that have no splines left, those than which none is simpler and better, the simplest
+            first. Those with other functions on the last edge are among them, and those that say less than the best.
     """
 
     model: MultKAN
@@ -162,9 +164,13 @@ def snap(
     model, left = _split(standardize_nodes(model, all_points(terms)) if not knows else model, left)
     search = _Search(terms, functions, resolution, steps, knows, FLOOR * problem_loss(model, terms))
     states = [_State(model, problem_loss(model, terms))]
+    tried: list[_State] = []
     for edge in left:
-        states = search.advance(states, edge, beam)
-    return Snapping(fold_affine(states[0].model), states[0].steps, _front(states))
+        states, tried = search.advance(states, edge, beam)
+    best = states[0].model
+    others = [] if knows or spline_edges(best) else simpler_networks(best, terms, steps=FIRST_STEPS)
+    visited = [*states, *tried, *(_State(own, problem_loss(own, terms)) for own in others)]
+    return Snapping(fold_affine(best), states[0].steps, _front(visited))
 
 
 def spline_edges(model: MultKAN) -> list[Edge]:
@@ -215,15 +221,15 @@ class _Search:
         """After Schwarz, where all losses below the floor are equal."""
         return schwarz(max(loss, floor), model, self.terms, complexity(model))
 
-    def advance(self, states: list[_State], edge: Edge, beam: int) -> list[_State]:
-        """The networks with one more edge snapped that are best, and those that promise most."""
+    def advance(self, states: list[_State], edge: Edge, beam: int) -> tuple[list[_State], list[_State]]:
+        """The networks with one more edge snapped that are best, and those that promise most; and all of them."""
         rounding = ROUNDING * problem_loss(drop_splines(states[0].model, [edge]), self.terms)
         found = [own for state in states for own in self.children(state, edge, rounding)]
         best = self.ranked(found, rounding)[: beam // 2]
         simple = [own for own in self.promising(found, edge, rounding) if own not in best]
         chosen = [self.refined(state) for state in [*best, *simple][:beam]]
         hopeful = max(HOPELESS * min(own.loss for own in chosen), self.floor)
-        return self.ranked([own for own in chosen if own.loss <= hopeful], rounding)
+        return self.ranked([own for own in chosen if own.loss <= hopeful], rounding), found
 
     def promising(self, states: Sequence[_State], edge: Edge, rounding: float) -> list[_State]:
         """Those that are no worse than splines: the simplest first, and those that leave simple curves.

@@ -1,13 +1,15 @@
 """The smallest network that explains data as well as a large one, and that can be read.
 
 Penalties of several weights each leave another network. Each is pruned and fitted again without a penalty, and held-out
-data say how good it is: the error of a small network that is right is that of the noise or of its splines. Of networks
-that are as good as each other, one is preferred all of whose edges look like functions of LIBRARY.
+data say how good it is: the error of a small network that is right is that of the noise or of its splines, and then
+functions of LIBRARY in the places of its edges do at least as well. Of networks that are as good as each other, one is
+preferred that can be read like this.
 
 References:
     Liu et al., KAN: Kolmogorov-Arnold Networks, arXiv:2404.19756, section 2.5.1 (sparsification, pruning).
 """
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,12 +25,10 @@ from kansci.nn.multkan import MultKAN
 from kansci.solvers.data import Dataset
 from kansci.solvers.fit import fit
 from kansci.solvers.penalty import Penalty
-from kansci.surgery.fold import standardize_nodes
 from kansci.surgery.prune import cut_edges, prune
 from kansci.surgery.selection import list_edges, present_edges
-from kansci.symbolic.projection import Curve
-from kansci.symbolic.restarts import grid_of, random_like, starts_of
-from kansci.symbolic.suggest import edge_curve, suggestions
+from kansci.symbolic.legibility import read_network
+from kansci.symbolic.restarts import filled, grid_of, random_like, starts_of
 from kansci.tracing import trace
 
 WEIGHTS = (1e-2, 3e-3, 1e-3, 3e-4)
@@ -57,6 +57,7 @@ class Sparse:
         edges: how many it has.
         error: root mean square on held-out data, relative to the standard deviation of the targets.
         misfit: largest error of a function of LIBRARY in the place of an edge, relative to the edge.
+        formula_error: that of the network of the functions of LIBRARY that suit its edges best, all constants fitted.
         model: the network.
     """
 
@@ -64,12 +65,18 @@ class Sparse:
     edges: int
     error: float
     misfit: float
+    formula_error: float
     model: MultKAN = field(repr=False)
 
     @property
     def is_legible(self) -> bool:
-        """Whether all edges look like functions of LIBRARY, as far as they are known."""
-        return self.misfit <= max(ROUNDING, LEGIBLE * self.error)
+        """Whether all edges look like functions of LIBRARY, as far as they are known, or such functions do as well."""
+        return self.formula_error <= self.error or self.misfit <= max(ROUNDING, LEGIBLE * self.error)
+
+    @property
+    def least_error(self) -> float:
+        """That of its splines or of its formula: splines have errors of their own."""
+        return min(self.error, self.formula_error)
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,7 @@ def sparsify(
     starts: int = 3,
     steps: int = 100,
     validation: float = 0.2,
+    fill: bool = False,
     seed: int = 0,
 ) -> Sparsification:
     """Train with penalties of several weights and keep the smallest network that is as good as any, if legible.
@@ -111,6 +119,8 @@ def sparsify(
         starts: how many times to start, from other random networks of the same shape, until one is good and legible.
         steps: of each training.
         validation: fraction of the data that is held out.
+        fill: whether edges that are masked in `model` come in, as zeros at first, where the others do not suffice;
+            without it they stay masked. For networks that were built with ``sparse=True``.
         seed: of the choice of held-out data and of further starts.
 
     Returns:
@@ -131,17 +141,18 @@ def sparsify(
     data = data if isinstance(data, Dataset) else Dataset(*data)
     _check(model, weights, starts)
     parts = _without_test(data).split(validation, seed)
-    grid, dense_error = _resolution(model, parts, starts, seed)
+    begun = filled if fill and _needs_more(model, parts) else copy.deepcopy
+    grid, dense_error = _resolution(begun(model), parts, starts, seed)
     trials: list[Sparse] = []
     size = len(cast(Tensor, parts.x_test))
-    for start in starts_of(model, grid, starts, seed):
+    for start in map(begun, starts_of(model, grid, starts, seed)):
         for trial in _trials(start, parts, weights, steps):
             trials.append(trial)
-            if trial.error <= RESOLVED:
+            if trial.least_error <= RESOLVED:
                 break
         if (
             trials
-            and min(own.error for own in trials) <= max(RESOLVED, dense_error)
+            and min(own.least_error for own in trials) <= max(RESOLVED, dense_error)
             and _chosen(trials, size).is_legible
         ):
             break
@@ -152,10 +163,10 @@ def sparsify(
 
 def _chosen(trials: Sequence[Sparse], size: int) -> Sparse:
     """The smallest of the networks that are as good as any, as far as held-out data tell; legible if any."""
-    best = min(own.error for own in trials)
+    best = min(own.least_error for own in trials)
     allowed = max(RESOLVED, best * math.sqrt(1 + CHANCE * math.sqrt(2 / size)))
-    good = [own for own in trials if own.error <= allowed]
-    return min(good, key=lambda own: (not own.is_legible, own.edges, own.error))
+    good = [own for own in trials if own.least_error <= allowed]
+    return min(good, key=lambda own: (not own.is_legible, own.edges, own.least_error))
 
 
 def _check(model: MultKAN, weights: Sequence[float], starts: int) -> None:
@@ -163,6 +174,12 @@ def _check(model: MultKAN, weights: Sequence[float], starts: int) -> None:
         raise ConfigError(f"expected weights above 0 and at least one start, got {list(weights)} and {starts}")
     if any(layer.splines is None for layer in model.layers):
         raise ConfigError("expected a model all of whose layers have splines, got one that is compiled; thaw it first")
+
+
+def _needs_more(model: MultKAN, parts: Dataset) -> bool:
+    """Whether masked edges make a network better."""
+    options: Any = {"grids": [grid_of(model)], "steps": DENSE_STEPS}
+    return _fitted(filled(model), parts, **options)[1] * NEAR < _fitted(model, parts, **options)[1]
 
 
 def _resolution(model: MultKAN, parts: Dataset, starts: int, seed: int) -> tuple[int, float]:
@@ -206,7 +223,9 @@ def _trials(start: MultKAN, parts: Dataset, weights: Sequence[float], steps: int
             small = _without_needless(small, parts, error)
         grids = [factor * grid_of(small) for factor in REFINEMENT]
         small, error = _fitted(small, parts, grids=grids, steps=RETRAINING)
-        yield Sparse(weight, len(list_edges(small)), error, _misfit(small, parts.x), small)
+        misfit, formula = read_network(small, parts.x)
+        said = _fitted(formula, parts, steps=RETRAINING)[1]
+        yield Sparse(weight, len(list_edges(small)), error, misfit, said if math.isfinite(said) else math.inf, small)
 
 
 def _without_needless(model: MultKAN, parts: Dataset, error: float) -> MultKAN:
@@ -235,43 +254,6 @@ def _without_needless(model: MultKAN, parts: Dataset, error: float) -> MultKAN:
 def _weakest_first(model: MultKAN, x: Tensor) -> list[Edge]:
     effects = attribution_scores(model, x).effects_per_output.largest().edges
     return sorted(list_edges(model), key=lambda own: float(effects[own.layer][own.target, own.source]))
-
-
-def _misfit(model: MultKAN, x: Tensor) -> float:
-    """The largest error of functions of LIBRARY in the places of edges.
-
-    Where one edge is all that leads to a node, it could be any other, as those that follow would make up for it. So
-    what counts is what they do together, or each of them if that is better.
-    """
-    model, lone = standardize_nodes(model, x), _lone_edges(model)
-    found = {edge: _curve_error(edge_curve(model, x, edge)) for edge in list_edges(model)}
-    errors = [0.0]
-    for edge in found:
-        if edge in lone.values():
-            continue
-        first, each = edge, found[edge]
-        while (first.layer, first.source) in lone:
-            first = lone[first.layer, first.source]
-            each = max(each, found[first])
-        together = _curve_error(edge_curve(model, x, edge, start=first)) if first != edge else each
-        errors.append(min(each, together))
-    return max(errors)
-
-
-def _lone_edges(model: MultKAN) -> dict[tuple[int, int], Edge]:
-    """For hidden nodes (column, number) to which one edge leads and no more, this edge."""
-    edges = list_edges(model)
-    return {
-        (edge.layer + 1, edge.target): edge
-        for edge in edges
-        if edge.layer + 1 < len(model.layers)
-        and edge.target < model.config.columns[edge.layer + 1].n_sum
-        and sum(own[:2] == edge[:2] for own in edges) == 1
-    }
-
-
-def _curve_error(curve: Curve) -> float:
-    return min((own.error for own in suggestions(curve)), default=1.0) if curve.varies else 0.0
 
 
 def _fitted(model: MultKAN, parts: Dataset, **settings: Any) -> tuple[MultKAN, float]:

@@ -99,7 +99,7 @@ class Finding:
 def find(law: Law, seed: int, noise: float = 0.0, *, sparse: bool = False) -> Finding:
     x, true, y = law.sample(seed, noise)
     start = time.perf_counter()
-    small = ks.sparsify(law.model(seed, sparse=sparse), (x, y)).model
+    small = ks.sparsify(law.model(seed, sparse=sparse), (x, y), fill=sparse).model
     pruned = ks.prune(small, x)
     trained = ks.fit(pruned, (x, y), progress=False).model
     snapped = ks.snap(trained, (x, y)).model
