@@ -41,6 +41,8 @@ def test_the_front_falls_with_complexity():
     front = snap(model, data, functions=FEW).front
     assert front
     assert all(a.complexity < b.complexity and a.loss > b.loss for a, b in pairwise(front))
+    assert front[0].complexity == 0
+    assert len(front) >= 4
     assert all(own.complexity == complexity(own.model) for own in front)
     assert all(abs(own.loss - problem_loss(own.model, data)) <= 1e-12 + 1e-6 * own.loss for own in front)
 
