@@ -21,9 +21,10 @@ def grid_of(model: MultKAN) -> int:
 
 def starts_of(model: MultKAN, grid: int, count: int, seed: int) -> Iterator[MultKAN]:
     """A network on finer splines, where they are finer, and random ones of its shape."""
-    if grid % grid_of(model) == 0:
+    is_finer = grid % grid_of(model) == 0
+    if is_finer:
         yield refine(model, grid)
-    for number in range(1, count):
+    for number in range(1, count + (not is_finer)):
         yield random_like(model, grid, seed + number)
 
 
