@@ -225,6 +225,8 @@ class _Search:
         """The networks with one more edge snapped that are best, and those that promise most; and all of them."""
         rounding = ROUNDING * problem_loss(drop_splines(states[0].model, [edge]), self.terms)
         found = [own for state in states for own in self.children(state, edge, rounding)]
+        if not found:
+            raise ConfigError(f"expected a function that fits {edge}, got none of {self.functions or 'the library'}")
         best = self.ranked(found, rounding)[: beam // 2]
         simple = [own for own in self.promising(found, edge, rounding) if own not in best]
         chosen = [self.refined(state) for state in [*best, *simple][:beam]]
@@ -279,12 +281,11 @@ class _Search:
             start = set_symbol(state.model, edge, suggestion.function, suggestion.constants)
             for trial in (hold_constants(start, free=[edge]), start) if self.knows else (start,):
                 fitted = solve(trial, self.terms, steps=FIRST_STEPS, progress=False)
-                own = Trial(suggestion, fitted.loss, self.score(fitted.loss, trial, floor))
-                found.append((own, with_held_as(fitted.model, start)))
-            if found[-1][0].loss <= floor:  # those that follow are less simple or fit less well
+                if math.isfinite(fitted.loss):  # it may be undefined together with others
+                    own = Trial(suggestion, fitted.loss, self.score(fitted.loss, trial, floor))
+                    found.append((own, with_held_as(fitted.model, start)))
+            if found and found[-1][0].loss <= floor:  # those that follow are less simple or fit less well
                 break
-        if not found:
-            raise ConfigError(f"expected a function that fits {edge}, got none of {self.functions or 'the library'}")
         trials = tuple(sorted((own for own, _ in found), key=lambda own: own.score))
         return [
             _State(model, own.loss, (*state.steps, Snap(edge, own.suggestion.function, trials, state.loss, own.loss)))
