@@ -9,7 +9,7 @@ from kansci.config import Edge
 from kansci.nn.multkan import MultKAN
 from kansci.surgery.fold import standardize_nodes
 from kansci.surgery.selection import list_edges
-from kansci.surgery.symbolize import drop_splines, set_symbol
+from kansci.surgery.symbolize import set_symbol
 from kansci.symbolic.projection import Curve
 from kansci.symbolic.suggest import Suggestion, edge_curve, suggestions
 
@@ -48,7 +48,7 @@ def read_network(model: MultKAN, x: Float[Tensor, "n d"]) -> Reading:
     found = {edge: _told(edge_curve(model, x, edge)) for edge in list_edges(model)}
     formula, misfit = model, 0.0
     for edge, told in found.items():
-        formula = set_symbol(drop_splines(formula, [edge]), edge, told[0].function, told[0].constants)
+        formula = set_symbol(formula, edge, told[0].function, told[0].constants)
         if edge not in lone.values():
             first, each = edge, _error(told)
             while (first.layer, first.source) in lone:

@@ -26,7 +26,7 @@ from kansci.solvers.unknowns import Unknowns
 from kansci.surgery.fold import fold_affine, standardize_nodes
 from kansci.surgery.hold import hold_constants, with_held_as
 from kansci.surgery.selection import select_edges, symbolic_edges
-from kansci.surgery.symbolize import drop_splines, set_symbol, split_edge
+from kansci.surgery.symbolize import set_symbol, split_edge
 from kansci.symbolic.simpler import simpler_networks
 from kansci.symbolic.suggest import RESOLUTION, Suggestion, edge_curve, suggestions
 
@@ -223,7 +223,7 @@ class _Search:
 
     def advance(self, states: list[_State], edge: Edge, beam: int) -> tuple[list[_State], list[_State]]:
         """The networks with one more edge snapped that are best, and those that promise most; and all of them."""
-        rounding = ROUNDING * problem_loss(drop_splines(states[0].model, [edge]), self.terms)
+        rounding = ROUNDING * self.loss_without(states[0].model, edge)
         found = [own for state in states for own in self.children(state, edge, rounding)]
         if not found:
             raise ConfigError(f"expected a function that fits {edge}, got none of {self.functions or 'the library'}")
@@ -232,6 +232,12 @@ class _Search:
         chosen = [self.refined(state) for state in [*best, *simple][:beam]]
         hopeful = max(HOPELESS * min(own.loss for own in chosen), self.floor)
         return self.ranked([own for own in chosen if own.loss <= hopeful], rounding), found
+
+    def loss_without(self, model: MultKAN, edge: Edge) -> float:
+        """That of the network where an edge is its mean; 0 where what follows is not finite there."""
+        mean = float(edge_curve(model, all_points(self.terms), edge).values.mean())
+        loss = problem_loss(set_symbol(model, edge, "zero", (1.0, 0.0, 1.0, mean)), self.terms)
+        return loss if math.isfinite(loss) else 0.0
 
     def promising(self, states: Sequence[_State], edge: Edge, rounding: float) -> list[_State]:
         """Those that are no worse than splines: the simplest first, and those that leave simple curves.
