@@ -1,5 +1,6 @@
 """The picture of a Pareto front: error against complexity of formulas."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import numpy as np
 import sympy
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.transforms import Bbox
 
 from kansci.errors import ConfigError, DataError, FormulaError
 from kansci.plot.style import GRAY, INK, SPLINE, SYMBOLIC, new_axes, open_frame, text_length
@@ -14,6 +16,8 @@ from kansci.symbolic.formula import formula
 
 LONGEST = 26.0  # of labels, relative to the size of their letters
 DIGITS = 3
+SPOT = 4.0  # half of what points take up, in pixels
+NOTHING = 1e-5  # size of a summand that is a number, relative to the largest factor beside it
 
 
 class Candidate(NamedTuple):
@@ -112,12 +116,12 @@ def on_front(points: Float[np.ndarray, "n 2"]) -> np.ndarray:
 
 
 def find_knee(points: Float[np.ndarray, "n 2"], front: np.ndarray) -> int:
-    """The one farthest below the line from the first to the last of a front."""
+    """The one farthest below the line from the first to the last of a front; the last if none is below."""
     x, y = points[front, 0], np.log(points[front, 1])
     if len(front) < 3 or y[0] == y[-1]:
         return int(front[-1])
     below = (x - x[0]) / (x[-1] - x[0]) + (y - y[-1]) / (y[0] - y[-1])
-    return int(front[np.argmin(below)])
+    return int(front[len(front) - 1 - np.argmin(below[::-1])])
 
 
 def _candidate(entry: Any) -> Candidate:
@@ -133,14 +137,25 @@ def _candidate(entry: Any) -> Candidate:
 
 
 def _label(ax: Axes, texts: Sequence[str], points: Float[np.ndarray, "n 2"], shown: Sequence[int], marked: int) -> None:
-    """The formulas on the front, those in the right half to the left of their points."""
-    middle = (points[:, 0].min() + points[:, 0].max()) / 2
-    for number in shown:
-        ha, offset = ("right", -7) if points[number, 0] > middle else ("left", 7)
+    """The formulas on the front, the marked one first, then the best; none where there is no room."""
+    taken: list[Bbox] = [Bbox.from_extents(*(own - SPOT), *(own + SPOT)) for own in ax.transData.transform(points)]
+    for number in sorted(shown, key=lambda own: (own != marked, points[own, 1])):
         if texts[number]:
             color = SYMBOLIC if number == marked else INK
-            style: Any = {"ha": ha, "va": "bottom", "color": color, "fontsize": "medium"}
-            ax.annotate(texts[number], points[number], (offset, 5), textcoords="offset points", **style)
+            box = _place(ax, texts[number], points[number], color, [own for n, own in enumerate(taken) if n != number])
+            taken += [] if box is None else [box]
+
+
+def _place(ax: Axes, text: str, point: Float[np.ndarray, "2"], color: str, taken: Sequence[Bbox]) -> Bbox | None:
+    """Write beside a point, at the first corner that is free."""
+    for (ha, right), (va, up) in itertools.product((("left", 7), ("right", -7)), (("bottom", 5), ("top", -5))):
+        style: Any = {"ha": ha, "va": va, "color": color, "fontsize": "medium"}
+        written = ax.annotate(text, (point[0], point[1]), (right, up), textcoords="offset points", **style)
+        box = written.get_window_extent()
+        if ax.bbox.containsx(box.x0) and ax.bbox.containsx(box.x1) and not box.count_overlaps(taken):
+            return box
+        written.remove()
+    return None
 
 
 def label_text(label: Any, names: Sequence[str] | None = None) -> str:
@@ -151,11 +166,25 @@ def label_text(label: Any, names: Sequence[str] | None = None) -> str:
         return ", ".join(filter(None, (label_text(own, names) for own in label)))
     try:
         found = [label] if isinstance(label, sympy.Basic) else formula(label, names)
-        text = ", ".join(f"${sympy.latex(_short(own))}$" for own in found)
+        # constants that meet in the first round are rounded in the second
+        text = ", ".join(f"${sympy.latex(_short(_short(own)))}$" for own in found)
         return text if text_length(text) <= LONGEST else ""
     except (FormulaError, ConfigError, ValueError):
         return ""
 
 
 def _short(expression: Any) -> Any:
-    return expression.xreplace({own: sympy.Float(own, DIGITS) for own in expression.atoms(sympy.Float)})
+    """The same with numbers of three digits, and without summands that are nothing beside the others."""
+    if isinstance(expression, sympy.Float):
+        number = float(f"{float(expression):.{DIGITS}g}")
+        is_plain = number.is_integer() and abs(number) < 10**DIGITS
+        return sympy.Integer(int(number)) if is_plain else sympy.Float(number, DIGITS)
+    if not expression.args:
+        return expression
+    parts = expression.args
+    if isinstance(expression, sympy.Add):
+        sizes = [abs(own.as_coeff_Mul()[0]) for own in parts]
+        parts = [
+            own for own, size in zip(parts, sizes, strict=True) if not own.is_Number or size > NOTHING * max(sizes)
+        ]
+    return expression.func(*map(_short, parts))

@@ -32,11 +32,13 @@ from kansci.surgery.fold import fold_affine, standardize_nodes
 from kansci.surgery.hold import hold_constants, with_held_as
 from kansci.surgery.selection import select_edges, symbolic_edges
 from kansci.surgery.symbolize import set_symbol, split_edge
+from kansci.symbolic.simpler import simpler_networks
 from kansci.symbolic.suggest import LARGE, RESOLUTION, Suggestion, edge_curve, suggestions
 from kansci.tracing import trace
 
 TRIED = 6  # functions that fit an edge best
 SIMPLE = 2  # complexity of functions that are tried on each edge of spline networks, however they fit
+MISFIT = 10.0  # largest misfit of a function in units of its root mean square
 FIRST_STEPS = 8  # of the first fit of each
 SMALLEST = 1e-300
 ROUNDING = 1e-20  # loss relative to that without the edge, below which formulas are equally good
@@ -105,7 +107,8 @@ class Snapping:
     Attributes:
         model: the new model.
         steps: one for each edge, in the order of snapping.
-        front: of all networks that came to the end, those than which none is simpler and better, the simplest first.
+        front: of all networks that have no splines left, those than which none is simpler and better, the simplest
+            first. Those with other functions on the last edge are among them, and those that say less than the best.
     """
 
     model: MultKAN
@@ -170,9 +173,13 @@ def snap(
         terms, functions, resolution, steps, _has_free_constants(model), FLOOR * problem_loss(model, terms)
     )
     states = [_State(model, problem_loss(model, terms))]
+    tried: list[_State] = []
     for edge in left:
-        states = search.advance(states, edge, beam)
-    return Snapping(fold_affine(states[0].model), states[0].steps, _front(states))
+        states, tried = search.advance(states, edge, beam)
+    best = states[0].model
+    others = [] if search.knows or spline_edges(best) else simpler_networks(best, terms, steps=FIRST_STEPS)
+    visited = [*states, *tried, *(_State(own, problem_loss(own, terms)) for own in others)]
+    return Snapping(fold_affine(best), states[0].steps, _front(visited))
 
 
 def spline_edges(model: MultKAN) -> list[Edge]:
@@ -183,6 +190,18 @@ def spline_edges(model: MultKAN) -> list[Edge]:
         if layer.splines is not None
         for place in layer.splines.mask.nonzero().tolist()
     ]
+
+
+@torch.no_grad()
+def _flattened(model: MultKAN, edge: Edge, share: float, mean: float) -> MultKAN:
+    """The network with a spline edge that varies less about its mean; splines sum to 1."""
+    changed = copy.deepcopy(model)
+    splines = changed.layers[edge.layer].splines
+    if splines is not None:
+        place = edge.target, edge.source
+        splines.coef[place] = share * splines.coef[place] + (1 - share) * mean
+        splines.scale_base[place] *= share
+    return changed
 
 
 def _has_free_constants(model: MultKAN) -> bool:
@@ -231,25 +250,23 @@ class _Search:
         price = complexity(model) + strain(model, all_points(self.terms))
         return schwarz(max(loss, floor), model, self.terms, price)
 
-    def advance(self, states: list[_State], edge: Edge, beam: int) -> list[_State]:
-        """The networks with one more edge snapped that are best, and those that promise most."""
+    def advance(self, states: list[_State], edge: Edge, beam: int) -> tuple[list[_State], list[_State]]:
+        """The networks with one more edge snapped that are best, and those that promise most; and all of them."""
         rounding = ROUNDING * self.stake(states[0].model, edge)
         found = [own for state in states for own in self.children(state, edge, rounding)]
+        if not found:
+            raise ConfigError(f"expected a function that fits {edge}, got none of {self.functions or 'the library'}")
         best = self.ranked(found, rounding)[: beam // 2]
         simple = [own for own in self.promising(found, edge, rounding) if own not in best]
         chosen = [self.refined(state) for state in [*best, *simple][:beam]]
         hopeful = max(HOPELESS * min(own.loss for own in chosen), self.floor)
-        return self.ranked([own for own in chosen if own.loss <= hopeful], rounding)
+        return self.ranked([own for own in chosen if own.loss <= hopeful], rounding), found
 
     def stake(self, model: MultKAN, edge: Edge) -> float:
-        """The loss without an edge, or, where it is infinite then, with half of the edge or nine tenths of it."""
+        """The loss with an edge's mean in its place, or, where that is not finite, with a part of what it varies."""
+        mean = float(edge_curve(model, all_points(self.terms), edge).values.mean())
         for share in (0.0, 0.5, 0.9):
-            weaker = copy.deepcopy(model)
-            splines = weaker.layers[edge.layer].splines
-            if splines is not None:
-                for tensor in (splines.coef, splines.scale_base):
-                    tensor.data[edge.target, edge.source] *= share
-            loss = problem_loss(weaker, self.terms)
+            loss = problem_loss(_flattened(model, edge, share, mean), self.terms)
             if math.isfinite(loss):
                 return loss
         return 0.0
@@ -299,20 +316,30 @@ class _Search:
         """A network with an edge snapped in all ways that are worth trying."""
         found = []
         for suggestion in self.choices(state.model, edge):
-            start = set_symbol(state.model, edge, suggestion.function, suggestion.constants)
+            start = self.placed(state.model, edge, suggestion)
             for trial in (hold_constants(start, free=[edge]), start) if self.knows else (start,):
                 fitted = solve(trial, self.terms, steps=FIRST_STEPS, progress=False)
-                own = Trial(suggestion, fitted.loss, self.score(fitted.loss, trial, floor))
-                found.append((own, with_held_as(fitted.model, start)))
-            if found[-1][0].loss <= floor:  # those that follow are less simple or fit less well
+                if math.isfinite(fitted.loss):  # it may be undefined together with others
+                    own = Trial(suggestion, fitted.loss, self.score(fitted.loss, trial, floor))
+                    found.append((own, with_held_as(fitted.model, start)))
+            if found and found[-1][0].loss <= floor:  # those that follow are less simple or fit less well
                 break
-        if not found:
-            raise ConfigError(f"expected a function that fits {edge}, got none of {self.functions or 'the library'}")
         trials = tuple(sorted((own for own, _ in found), key=lambda own: own.score))
         return [
             _State(model, own.loss, (*state.steps, Snap(edge, own.suggestion.function, trials, state.loss, own.loss)))
             for own, model in found
         ]
+
+    def placed(self, model: MultKAN, edge: Edge, suggestion: Suggestion) -> MultKAN:
+        """The network with a function in the place of an edge, moved as far as it errs if what follows needs that."""
+        starts = []
+        a, b, c, d = suggestion.constants
+        reach = MISFIT * suggestion.error * float(edge_curve(model, all_points(self.terms), edge).values.std())
+        for shift in (0.0, reach, -reach):
+            starts.append(set_symbol(model, edge, suggestion.function, (a, b, c, d + shift)))
+            if math.isfinite(problem_loss(starts[-1], self.terms)):
+                return starts[-1]
+        return starts[0]
 
     def choices(self, model: MultKAN, edge: Edge) -> list[Suggestion]:
         """The functions that fit an edge best, and none at all."""

@@ -1,13 +1,15 @@
 """The smallest network that explains data as well as a large one, and that can be read.
 
 Penalties of several weights each leave another network. Each is pruned and fitted again without a penalty, and held-out
-data say how good it is: the error of a small network that is right is that of the noise or of its splines. Of networks
-that are as good as each other, one is preferred all of whose edges look like functions of LIBRARY.
+data say how good it is: the error of a small network that is right is that of the noise or of its splines, and then
+functions of LIBRARY in the places of its edges do at least as well. Of networks that are as good as each other, one is
+preferred that can be read like this.
 
 References:
     Liu et al., KAN: Kolmogorov-Arnold Networks, arXiv:2404.19756, section 2.5.1 (sparsification, pruning).
 """
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,23 +18,25 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from kansci.analysis.attribution import attribution_scores
+from kansci.config import Edge
 from kansci.errors import ConfigError
-from kansci.nn.edges import SplineEdges
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.data import Dataset
 from kansci.solvers.fit import fit
 from kansci.solvers.penalty import Penalty
-from kansci.splines import domain_of
-from kansci.surgery.fold import standardize_nodes
-from kansci.surgery.grid import refine
-from kansci.surgery.prune import prune
-from kansci.surgery.selection import list_edges
-from kansci.symbolic.suggest import edge_curve, suggestions
+from kansci.surgery.prune import cut_edges, prune
+from kansci.surgery.selection import list_edges, present_edges
+from kansci.symbolic.legibility import read_network
+from kansci.symbolic.restarts import filled, grid_of, random_like, starts_of
+from kansci.tracing import trace
 
 WEIGHTS = (1e-2, 3e-3, 1e-3, 3e-4)
 ENTROPY = 2.0  # weight of the entropy in units of that of the magnitudes
 GROWTH = (1, 2, 4, 8)  # of the grid, until splines are fine enough
 REFINEMENT = (1, 2, 4)  # of the grid of small networks
+COARSER, COARSEST = 3, 3  # networks that begin on coarser splines, for each start, and the intervals that these have
+LOST = 0.1  # relative error above which a network has not found its way
 RESOLVED = 1e-3  # relative error below which nothing is left to find
 FINE = 2e-3  # relative error below which splines are fine enough
 NEAR = 1.3  # errors that differ by this factor are equally good where splines are chosen
@@ -53,6 +57,7 @@ class Sparse:
         edges: how many it has.
         error: root mean square on held-out data, relative to the standard deviation of the targets.
         misfit: largest error of a function of LIBRARY in the place of an edge, relative to the edge.
+        formula_error: that of the network of the functions of LIBRARY that suit its edges best, all constants fitted.
         model: the network.
     """
 
@@ -60,12 +65,18 @@ class Sparse:
     edges: int
     error: float
     misfit: float
+    formula_error: float
     model: MultKAN = field(repr=False)
 
     @property
     def is_legible(self) -> bool:
-        """Whether all edges look like functions of LIBRARY, as far as they are known."""
-        return self.misfit <= max(ROUNDING, LEGIBLE * self.error)
+        """Whether all edges look like functions of LIBRARY, as far as they are known, or such functions do as well."""
+        return self.formula_error <= self.error or self.misfit <= max(ROUNDING, LEGIBLE * self.error)
+
+    @property
+    def least_error(self) -> float:
+        """That of its splines or of its formula: splines have errors of their own."""
+        return min(self.error, self.formula_error)
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,7 @@ def sparsify(
     starts: int = 3,
     steps: int = 100,
     validation: float = 0.2,
+    fill: bool = False,
     seed: int = 0,
 ) -> Sparsification:
     """Train with penalties of several weights and keep the smallest network that is as good as any, if legible.
@@ -107,6 +119,8 @@ def sparsify(
         starts: how many times to start, from other random networks of the same shape, until one is good and legible.
         steps: of each training.
         validation: fraction of the data that is held out.
+        fill: whether edges that are masked in `model` come in, as zeros at first, where the others do not suffice;
+            without it they stay masked. For networks that were built with ``sparse=True``.
         seed: of the choice of held-out data and of further starts.
 
     Returns:
@@ -127,17 +141,18 @@ def sparsify(
     data = data if isinstance(data, Dataset) else Dataset(*data)
     _check(model, weights, starts)
     parts = _without_test(data).split(validation, seed)
-    grid, dense_error = _resolution(model, parts)
+    begun = filled if fill and _needs_more(model, parts) else copy.deepcopy
+    grid, dense_error = _resolution(begun(model), parts, starts, seed)
     trials: list[Sparse] = []
     size = len(cast(Tensor, parts.x_test))
-    for start in _starts(model, grid, starts, seed):
+    for start in map(begun, starts_of(model, grid, starts, seed)):
         for trial in _trials(start, parts, weights, steps):
             trials.append(trial)
-            if trial.error <= RESOLVED:
+            if trial.least_error <= RESOLVED:
                 break
         if (
             trials
-            and min(own.error for own in trials) <= max(RESOLVED, dense_error)
+            and min(own.least_error for own in trials) <= max(RESOLVED, dense_error)
             and _chosen(trials, size).is_legible
         ):
             break
@@ -148,10 +163,10 @@ def sparsify(
 
 def _chosen(trials: Sequence[Sparse], size: int) -> Sparse:
     """The smallest of the networks that are as good as any, as far as held-out data tell; legible if any."""
-    best = min(own.error for own in trials)
+    best = min(own.least_error for own in trials)
     allowed = max(RESOLVED, best * math.sqrt(1 + CHANCE * math.sqrt(2 / size)))
-    good = [own for own in trials if own.error <= allowed]
-    return min(good, key=lambda own: (not own.is_legible, own.edges, own.error))
+    good = [own for own in trials if own.least_error <= allowed]
+    return min(good, key=lambda own: (not own.is_legible, own.edges, own.least_error))
 
 
 def _check(model: MultKAN, weights: Sequence[float], starts: int) -> None:
@@ -161,42 +176,37 @@ def _check(model: MultKAN, weights: Sequence[float], starts: int) -> None:
         raise ConfigError("expected a model all of whose layers have splines, got one that is compiled; thaw it first")
 
 
-def _resolution(model: MultKAN, parts: Dataset) -> tuple[int, float]:
-    """The fewest intervals with which a network without a penalty is about as good as with any, and its error."""
+def _needs_more(model: MultKAN, parts: Dataset) -> bool:
+    """Whether masked edges make a network better."""
+    options: Any = {"grids": [grid_of(model)], "steps": DENSE_STEPS}
+    return _fitted(filled(model), parts, **options)[1] * NEAR < _fitted(model, parts, **options)[1]
+
+
+def _resolution(model: MultKAN, parts: Dataset, starts: int, seed: int) -> tuple[int, float]:
+    """The fewest intervals with which a network without a penalty is about as good as with any, and its error.
+
+    Many edges on fine splines may explain the data by chance and nothing else. Then others begin on coarser ones.
+    """
+    grid, error = _finest(model, parts)
+    for number in range(1, COARSER * starts):
+        if error <= LOST:
+            break
+        coarse = random_like(model, COARSEST, seed + number)
+        other = _fitted(coarse, parts, grids=[COARSEST], steps=DENSE_STEPS)[1]
+        grid, error = min((grid, error), (COARSEST, other), key=lambda own: own[1])
+    return grid, error
+
+
+def _finest(model: MultKAN, parts: Dataset) -> tuple[int, float]:
+    """The same of one network, whose splines become finer."""
     found: list[tuple[int, float]] = []
-    for grid in [factor * _grid_of(model) for factor in GROWTH]:
+    for grid in [factor * grid_of(model) for factor in GROWTH]:
         model, error = _fitted(model, parts, grids=[grid], steps=DENSE_STEPS)
         found.append((grid, error))
         if error <= FINE or error > WORSE * min(own for _, own in found):
             break
     best = min(error for _, error in found)
     return next(pair for pair in found if pair[1] <= max(FINE, NEAR * best))
-
-
-def _grid_of(model: MultKAN) -> int:
-    return max(layer.config.grid for layer in model.layers)
-
-
-def _starts(model: MultKAN, grid: int, count: int, seed: int) -> Iterator[MultKAN]:
-    """The network on another grid, and random ones of its shape."""
-    yield refine(model, grid)
-    first, columns = model.layers[0], model.config.columns
-    splines = cast(SplineEdges, first.splines)
-    low, high = domain_of(splines.knots[..., None], first.config.k)
-    domain = torch.cat([low, high], 1)[: model.n_inputs].tolist()
-    for number in range(1, count):
-        yield MultKAN(
-            [[width.n_sum, list(width.arities)] for width in columns],
-            grid=grid,
-            k=first.config.k,
-            domain=domain,
-            base=first.config.base,
-            features=model.features,
-            periodic=first.config.periodic,
-            seed=seed + number,
-            dtype=splines.knots.dtype,
-            device=splines.knots.device,
-        )
 
 
 def _trials(start: MultKAN, parts: Dataset, weights: Sequence[float], steps: int) -> Iterator[Sparse]:
@@ -208,17 +218,42 @@ def _trials(start: MultKAN, parts: Dataset, weights: Sequence[float], steps: int
             small = prune(trained, parts.x)
         except ConfigError:  # the penalty has left nothing
             continue
-        grids = [factor * _grid_of(small) for factor in REFINEMENT]
+        small, error = _fitted(small, parts, grids=[grid_of(small)], steps=RETRAINING)
+        if error <= LOST:
+            small = _without_needless(small, parts, error)
+        grids = [factor * grid_of(small) for factor in REFINEMENT]
         small, error = _fitted(small, parts, grids=grids, steps=RETRAINING)
-        yield Sparse(weight, len(list_edges(small)), error, _misfit(small, parts.x), small)
+        misfit, formula = read_network(small, parts.x)
+        said = _fitted(formula, parts, steps=RETRAINING)[1]
+        yield Sparse(weight, len(list_edges(small)), error, misfit, said if math.isfinite(said) else math.inf, small)
 
 
-def _misfit(model: MultKAN, x: Tensor) -> float:
-    """The largest error of functions of LIBRARY in the places of edges."""
-    standardized = standardize_nodes(model, x)
-    curves = [edge_curve(standardized, x, edge) for edge in list_edges(model)]
-    errors = [min(own.error for own in suggestions(curve)) for curve in curves if curve.varies]
-    return max(errors, default=0.0)
+def _without_needless(model: MultKAN, parts: Dataset, error: float) -> MultKAN:
+    """The network without edges in whose absence held-out errors are no larger, those tried first that matter least.
+
+    Functions can be shared between edges in many ways, so that one that matters may be needless.
+    """
+    number = 0
+    while number < len(edges := _weakest_first(model, parts.x)) > 1:
+        kept = [present_edges(layer) for layer in model.layers]
+        layer, target, source = edges[number]
+        kept[layer][target, source] = False
+        try:
+            smaller = cut_edges(model, trace(model, parts.x), kept)
+        except ConfigError:  # nothing would be left
+            number += 1
+            continue
+        smaller, without = _fitted(smaller, parts, grids=[grid_of(model)], steps=DENSE_STEPS)
+        if without <= max(RESOLVED, error):
+            model = smaller
+        else:
+            number += 1
+    return model
+
+
+def _weakest_first(model: MultKAN, x: Tensor) -> list[Edge]:
+    effects = attribution_scores(model, x).effects_per_output.largest().edges
+    return sorted(list_edges(model), key=lambda own: float(effects[own.layer][own.target, own.source]))
 
 
 def _fitted(model: MultKAN, parts: Dataset, **settings: Any) -> tuple[MultKAN, float]:

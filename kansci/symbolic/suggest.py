@@ -108,10 +108,14 @@ def _suggestion(fit: Fit, resolution: float) -> Suggestion:
 
 
 @torch.no_grad()
-def edge_curve(model: MultKAN, x: Tensor, edge: Edge) -> Curve:
-    """What an edge does over x: of one that is symbolic and spline, the spline part."""
+def edge_curve(model: MultKAN, x: Tensor, edge: Edge, *, start: Edge | None = None) -> Curve:
+    """What an edge does over x, of one that is symbolic and spline, the spline part; or a chain of edges from a start.
+
+    A chain is a function of where it starts if no other edges lead into it.
+    """
     seen, layer = trace(model, x), model.layers[edge.layer]
-    source = seen.nodes[edge.layer][:, edge.source].double()
+    first = edge if start is None else start
+    source = seen.nodes[first.layer][:, first.source].double()
     chosen = source.argsort()[torch.linspace(0, len(source) - 1, min(len(source), POINTS)).long()]
     points = source[chosen]
     nuisance = [torch.ones_like(points)]

@@ -53,6 +53,17 @@ def test_an_error_of_zero_is_drawn():
     assert places(draw([(1, 1e-30), (2, 0.0), (3, 0.0)]), "front") == [(1, 1e-30), (2, pytest.approx(1e-31))]
 
 
+def test_a_front_that_only_falls_at_its_end_has_its_knee_there():
+    assert places(draw([(0, 2.0), (2, 1.2), (3, 0.6), (6, 1e-20)]), "chosen") == [(6, 1e-20)]
+
+
+def test_labels_do_not_overlap():
+    texts = draw([(own, 1 - 1e-3 * own, f"a long label of number {own}") for own in range(40)]).texts
+    boxes = [text.get_window_extent() for text in texts]
+    assert 2 <= len(boxes) < 40
+    assert all(not box.overlaps(other) for number, box in enumerate(boxes) for other in boxes[:number])
+
+
 class Entry(NamedTuple):
     complexity: int
     loss: float
@@ -73,6 +84,9 @@ def test_records_are_read_by_their_attributes():
         ("as it is", "as it is"),
         (None, ""),
         (sympy.Float("3.14159265") * sympy.Symbol("x"), "$3.14 x$"),
+        (sympy.Float("1.0008") * sympy.Symbol("x") + sympy.Float("1e-13"), "$x$"),
+        (sympy.Float("1.3512") * sympy.exp(sympy.Symbol("x") - sympy.Float("0.301")), "$e^{x}$"),
+        (sympy.Float("123456.0") + sympy.Symbol("x"), "$x + 1.23 \\cdot 10^{5}$"),
         ([sympy.Symbol("x"), sympy.Symbol("y")], "$x$, $y$"),
         (sum(sympy.Symbol(f"x{n}") ** 2 for n in range(60)), ""),
         (MultKAN([1, 1]), ""),

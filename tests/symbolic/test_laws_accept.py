@@ -8,7 +8,8 @@ from tests.symbolic.laws import LAWS, find, is_formula
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unchecked"), pytest.mark.timeout(900)]
 
 SEEDS = range(5)
-MANY_RUNS = ["exp_sin", "product", "ratio", "velocities", "wave", "sum", "lorentzian", "powers", "logarithm"]
+MANY_RUNS = ["exp_sin", "product", "ratio", "velocities", "wave", "sum", "lorentzian", "powers", "logarithm", "damped"]
+FAST = ["exp_sin", "sum", "wave"]  # the first can not be had of a sparse start as it is, the second can
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -30,3 +31,12 @@ def test_laws_are_found_in_noise_and_their_constants_have_honest_errors():
     assert len(z) >= 200
     assert 0.90 <= float((z.abs() <= 2).double().mean()) <= 0.99
     assert 0.7 <= float(z.square().mean().sqrt()) <= 1.4
+
+
+@pytest.mark.timeout(7200)
+def test_sparse_starts_are_no_worse():
+    rates = [
+        sum(is_formula(find(LAWS[name], seed, sparse=sparse).formula, LAWS[name]) for name in FAST for seed in SEEDS)
+        for sparse in (False, True)
+    ]
+    assert rates[1] >= rates[0]

@@ -8,7 +8,7 @@ import torch
 
 from kansci import Edge, MultKAN, constant_estimates, fit, fix_gauge, formula, kanpile, snap, solve
 from kansci.solvers.statement import as_terms, problem_loss
-from kansci.symbolic.snap import complexity
+from kansci.symbolic.snap import _Search, complexity
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -41,6 +41,8 @@ def test_the_front_falls_with_complexity():
     front = snap(model, data, functions=FEW).front
     assert front
     assert all(a.complexity < b.complexity and a.loss > b.loss for a, b in pairwise(front))
+    assert front[0].complexity == 0
+    assert len(front) >= 4
     assert all(own.complexity == complexity(own.model) for own in front)
     assert all(abs(own.loss - problem_loss(own.model, data)) <= 1e-12 + 1e-6 * own.loss for own in front)
 
@@ -59,6 +61,17 @@ def test_gauges_are_fixed_without_changing_the_function():
     assert problem_loss(fixed, data) < 1e-20
     assert all(own.estimate.standard_error < 1 for own in constant_estimates(fixed, data))
     assert len(constant_estimates(fixed, data)) < len(constant_estimates(model, data))
+
+
+def test_what_a_network_loses_without_an_edge_is_told_with_its_mean():
+    """Without that, exp(1000) would be left of an edge near 1000."""
+    inner = fit(MultKAN([1, 1]), (X[:, :1], 1000 + X[:, :1]), progress=False).model
+    model = MultKAN.from_layers([*inner.layers, *kanpile("exp(1000 - x)", ["x"]).layers])
+    y = (-X[:, :1]).exp()
+    terms = as_terms((X[:, :1], y))
+    assert problem_loss(model, terms) < 1e-9
+    lost = _Search(terms, None, 1e-6, 5, False, 0.0).stake(model, Edge(0, 0, 0))
+    assert lost == pytest.approx(float((y - (-X[:, :1].mean()).exp()).square().mean()), rel=1e-6)
 
 
 def test_edges_are_snapped_where_asked():
