@@ -20,7 +20,7 @@ from kansci.nn.multkan import MultKAN
 from kansci.physics.lagrangian import accelerations as accelerate
 from kansci.physics.lagrangian import euler_lagrange, inertia, motion
 from kansci.physics.mechanics import Mechanics, mechanics
-from kansci.physics.trajectories import Motions, settle_motions
+from kansci.physics.trajectories import Motions, fit_motions, settle_motions
 from kansci.solvers.residual import Residual
 from kansci.solvers.solve import solve
 from kansci.solvers.statement import all_points, problem_loss
@@ -29,7 +29,7 @@ from kansci.surgery.grid import refine
 from kansci.symbolic.eliminate import eliminate
 from kansci.symbolic.formula import formula
 from kansci.symbolic.rounding import fix_gauge, round_constants
-from kansci.symbolic.snap import snap
+from kansci.symbolic.snap import complexity, snap, spline_edges, strain
 from kansci.symbolic.sums import unfold_sums
 
 RESOLVED = 1e-3  # relative error of accelerations at which no further parts are tried
@@ -162,9 +162,8 @@ def find_lagrangian(
     if good.error <= RESOLVED:
         data.judges[JUDGES:] = False
     network, terms, allowed = search.smallest(good, attempts)
-    model = _snapped(network, terms, allowed, good.error) if read else None
-    if model is not None:
-        model = _settled(model, terms, x, motions)
+    readings = _readings(network, terms, allowed, good.error) if read else []
+    model = _settled(readings, terms, x, motions) if readings else None
     formulas = None if model is None else tuple(formula(model, names, simplify=True))
     return FoundLagrangian(model or network, network, formulas, tuple(attempts), search.singular_share)
 
@@ -357,26 +356,38 @@ class _Search:
         return int(torch.where(constant, masses.mean(0), torch.inf).argmin())
 
 
-def _snapped(network: MultKAN, terms: list[Residual], allowed: float | None, resolution: float) -> MultKAN | None:
-    """The network as a formula, if one explains the accelerations as well as splines do.
+def _readings(network: MultKAN, terms: list[Residual], allowed: float | None, resolution: float) -> list[MultKAN]:
+    """The network as formulas that explain the accelerations as well as splines do, the best first.
 
     Where no single functions do on all edges, sums of functions may.
     """
     before, samples = problem_loss(network, terms), sum(term.size for term in terms)
     for start in (lambda: network, lambda: unfold_sums(network, all_points(terms), resolution=resolution)):
         try:
-            found = snap(start(), terms).model
+            found = [own.model for own in snap(start(), terms).finalists]
         except KansciError:
             continue
-        spared = len(Unknowns(network)) - len(Unknowns(found))
-        chance = before * math.exp(min(spared * math.log(samples) / samples, 1.0))
-        if problem_loss(found, terms) <= max(allowed or 0.0, chance):
-            return found
-    return None
+        good = []
+        for model in found:
+            spared = len(Unknowns(network)) - len(Unknowns(model))
+            chance = before * math.exp(min(spared * math.log(samples) / samples, 1.0))
+            if not spline_edges(model) and problem_loss(model, terms) <= max(allowed or 0.0, chance):
+                good.append(model)
+        if good:
+            return good
+    return []
 
 
-def _settled(model: MultKAN, terms: list[Residual], x: Tensor, motions: Motions | None) -> MultKAN:
-    """The formula with simple constants."""
+def _settled(readings: list[MultKAN], terms: list[Residual], x: Tensor, motions: Motions | None) -> MultKAN:
+    """The best formula, with simple constants; measured motions, where there are such, say which one it is."""
     if motions is None:
-        return round_constants(model, terms)
-    return settle_motions(fix_gauge(model, terms), motions, x, equations=terms[1:]).model
+        return round_constants(readings[0], terms)
+    fixed = [fix_gauge(own, terms) for own in readings]
+    fits = [fit_motions(own, motions, x, equations=terms[1:]) for own in fixed]
+    price = math.log(motions.size)
+    scores = [
+        fit.chi2 + price * (len(fit.constants) + complexity(own) + strain(own, x))
+        for fit, own in zip(fits, readings, strict=True)
+    ]
+    best = scores.index(min(scores))
+    return settle_motions(fits[best], motions, equations=terms[1:]).model

@@ -142,24 +142,20 @@ def _factors(jacobian: Float[Tensor, "r p"]) -> tuple[Tensor, Tensor, Tensor, Te
     return *torch.linalg.svd(jacobian / scale, full_matrices=False), scale
 
 
-def settle_motions(
-    model: MultKAN, motions: Motions, states: Float[Tensor, "n s"], *, equations: Sequence[Residual] = ()
-) -> MotionFit:
-    """Fit a formula to motions and make simple numbers of its constants where the motions allow it.
+def settle_motions(free: MotionFit, motions: Motions, *, equations: Sequence[Residual] = ()) -> MotionFit:
+    """Make simple numbers of the constants of a formula where its motions allow it.
 
     A constant becomes a simple number where that raises chi^2 by less than the logarithm of the number of measurements,
     which is what a free constant costs (Schwarz).
 
     Args:
-        model: L, or L and R, all edges symbolic.
+        free: a formula fitted to motions.
         motions: what was measured.
-        states: (q, q') at the samples, roughly.
         equations: what holds besides, such as `inertia`.
 
     Returns:
         The formula with its simple constants held, fitted again.
     """
-    free = fit_motions(model, motions, states, equations=equations)
     price = math.log(motions.size)
     held, taken = _rounded(free, math.sqrt(price))
     if not taken:

@@ -109,11 +109,13 @@ class Snapping:
         steps: one for each edge, in the order of snapping.
         front: of all networks that have no splines left, those than which none is simpler and better, the simplest
             first. Those with other functions on the last edge are among them, and those that say less than the best.
+        finalists: the networks that came to the end of the beam, best first, which other data may judge.
     """
 
     model: MultKAN
     steps: tuple[Snap, ...]
     front: tuple[Found, ...] = field(default=(), repr=False)
+    finalists: tuple[Found, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,8 @@ def snap(
     best = states[0].model
     others = [] if search.knows or spline_edges(best) else simpler_networks(best, terms, steps=FIRST_STEPS)
     visited = [*states, *tried, *(_State(own, problem_loss(own, terms)) for own in others)]
-    return Snapping(fold_affine(best), states[0].steps, _front(visited))
+    finalists = tuple(Found(complexity(own.model), own.loss, fold_affine(own.model)) for own in states)
+    return Snapping(finalists[0].model, states[0].steps, _front(visited), finalists)
 
 
 def spline_edges(model: MultKAN) -> list[Edge]:
