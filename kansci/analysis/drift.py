@@ -19,8 +19,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kansci.analysis.surrogate import Surrogate
+from kansci.analysis.verdict import judge
 
 ANCHORS, RESTS = 48, 16
+MORE = 4  # times as many anchors where the first ones do not decide
 STEPS, LENGTH = 6, 0.25  # of a path [standard deviations]
 STUCK = 0.7  # share of paths that end where they start, beyond which nothing is known
 REMOVABLE = 0.5  # share of the change, or of the error, that steps back may leave undone
@@ -62,12 +64,12 @@ class Scene:
     high: Float[Tensor, "s"]
 
     @classmethod
-    def of(cls, surrogate: Surrogate, group: Sequence[int]) -> "Scene":
+    def of(cls, surrogate: Surrogate, group: Sequence[int], anchors: int = ANCHORS) -> "Scene":
         """Random ones."""
         columns = list(group)
         rows = surrogate.rows
-        rest = rows[surrogate.draw(ANCHORS, RESTS, seed=30)].clone()
-        rest[..., columns] = rows[surrogate.draw(ANCHORS, seed=31)][:, None, columns]
+        rest = rows[surrogate.draw(anchors, RESTS, seed=30)].clone()
+        rest[..., columns] = rows[surrogate.draw(anchors, seed=31)][:, None, columns]
         own = rows[:, columns]
         return cls(surrogate, columns, rest, own.amin(0), own.amax(0))
 
@@ -99,6 +101,14 @@ class Scene:
         """Which places are well within the observed ranges."""
         brim = BRIM * (self.high - self.low)
         return ((self.low + brim <= places) & (places <= self.high - brim)).all(1)
+
+
+def group_drift(surrogate: Surrogate, group: Sequence[int]) -> float:
+    """The drift of a group, from more anchors where few do not decide."""
+    size = drift(Scene.of(surrogate, group))
+    if surrogate.given and judge(size, surrogate.noise) == "undecided":
+        return drift(Scene.of(surrogate, group, MORE * ANCHORS))
+    return size
 
 
 def drift(scene: Scene, scalar: Level | None = None) -> float:

@@ -20,6 +20,7 @@ from kansci.nn.arguments import check_finite
 Function = Callable[[Tensor], Tensor]
 TRIM, TRIMMED = 0.05, 0.871  # share of the largest parts left aside, and what this does to a normal distribution
 SPIKES = 3.0  # size relative to the error from which on they are no longer left aside silently
+RARE = 5  # rows: spikes at no larger share of the points are where hardly any row was, and f is not known there
 CHUNK = 2**15  # points that are evaluated at a time
 ROUNDING = 0.6  # power of the machine precision that counts as exact
 PLACES, TRIED = 8, 64  # of the other inputs, and of those of a part, that tell how these act
@@ -76,15 +77,17 @@ class Surrogate:
         """Root mean square of what f should not have, made robust where f has an error.
 
         Fits are far off at a few places, which may lie beyond what their error was measured at. So the largest of the
-        parts are left aside; if all that there is lies in these, the size is one that decides nothing. NaN if there is
-        no finite part.
+        parts are left aside; if all that there is lies in these, the size is one that decides nothing, unless it lies
+        in so few that hardly any row is like them: there no error was measured. NaN if no part is finite.
         """
         squares = parts[parts.isfinite()].square().to(torch.float64).sort().values
         whole = float(squares.mean().sqrt())
         if not self.given or whole <= YES * self.noise:
             return whole
         core = float(squares[: max(1, int((1 - TRIM) * len(squares)))].mean().sqrt()) / TRIMMED
-        return min(whole, max(core, EDGE * self.noise if whole > SPIKES * self.noise else 0.0))
+        rare = int(min(TRIM, RARE / len(self.rows)) * len(squares))
+        seen = float((squares[: len(squares) - rare].sum() / len(squares)).sqrt())
+        return min(whole, max(core, EDGE * self.noise if seen > SPIKES * self.noise else 0.0))
 
     def draw(self, *shape: int, seed: int) -> Tensor:
         """Numbers of random rows."""

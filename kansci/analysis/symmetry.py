@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kansci.analysis.drift import Scene, drift, parallel
+from kansci.analysis.drift import Scene, group_drift, parallel
 from kansci.analysis.naming import named_scalar
 from kansci.analysis.surrogate import Surrogate, read_surrogate
 from kansci.analysis.tables import SHARE, off_support
@@ -98,7 +98,7 @@ def symmetry_of(surrogate: Surrogate, columns: tuple[int, ...]) -> Symmetry:
     scene = Scene.of(surrogate, columns)
     rest = [column for column in range(surrogate.d) if column not in columns]
     trivial = len(columns) == 1 or not rest
-    size = 0.0 if trivial else drift(scene)
+    size = 0.0 if trivial else group_drift(surrogate, columns)
     verdict = judge(size, surrogate.noise)
     correlated = bool(rest) and off_support(surrogate, [columns, rest]) > SHARE
     if correlated and surrogate.given and verdict == "no":

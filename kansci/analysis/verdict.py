@@ -1,4 +1,8 @@
-"""Yes, no or undecided: sizes in units of what the surrogate's error could feign."""
+"""Yes, no or undecided: sizes in units of what the surrogate's error could feign.
+
+These are margins, not p-values: the error of a fit is one smooth function without a distribution, and its size is a
+bound that holds for every pair and group alike. So nothing is corrected for their number (Holm needs p-values).
+"""
 
 from typing import Literal
 

@@ -12,7 +12,7 @@ References:
 from collections.abc import Sequence
 from itertools import combinations
 
-from kansci.analysis.drift import Scene, drift
+from kansci.analysis.drift import group_drift
 from kansci.analysis.links import web_size
 from kansci.analysis.surrogate import Surrogate
 from kansci.analysis.verdict import Verdict, judge
@@ -59,7 +59,7 @@ class Joints:
         """The drift of a group."""
         key = frozenset(group)
         if key not in self._sizes:
-            found = drift(Scene.of(self.surrogate, sorted(group)))
+            found = group_drift(self.surrogate, sorted(group))
             self._sizes[key] = found
             if judge(found, self.surrogate.noise) != "yes":
                 self.nearest = min(self.nearest, found)

@@ -15,6 +15,7 @@ from tests.benchmarks.feynman import read_equations
 
 POINTS, DIGITS, ZERO = 3, 30, 1e-18
 SIDE = 48
+SCALARS, DEGREE = 24, 16
 
 # Formula, variables, range of all of them.
 OWN = (
@@ -48,6 +49,59 @@ OWN = (
     ("log(1+x**2+y**2)+z", "x y z", (-1, 1)),
     ("(1+x)*(2+sin(2*y))-1", "x y", (-1, 1)),
     ("sin(3*x)*cos(2*y)", "x y", (-1, 1)),
+)
+
+
+# Written after the thresholds of the tests had been chosen, which they must not be fitted to.
+FRESH = (
+    ("sin(3*x)+exp(y)", "x y", (-1, 1)),
+    ("x**2+cos(2*y)+z**3", "x y z", (-1, 1)),
+    ("log(x)+sqrt(y)+1/z", "x y z", (1, 3)),
+    ("x*y+sin(z*w)", "x y z w", (-2, 2)),
+    ("exp(x*y)+z*w", "x y z w", (-1, 1)),
+    ("x+2*y-3*z+w**2", "x y z w", (-1, 1)),
+    ("cos(3*x)+x*y", "x y", (-1, 1)),
+    ("x*exp(-y**2)", "x y", (-1, 1)),
+    ("cos(x)*cos(y)*cos(z)", "x y z", (-1, 1)),
+    ("x**2*y/z", "x y z", (1, 3)),
+    ("sqrt(x)*log(y)*z", "x y z", (1.5, 3)),
+    ("(x+y**2)*exp(z)", "x y z", (-1, 1)),
+    ("(1+x*y)*(2+z*w)", "x y z w", (-1, 1)),
+    ("x*y*z*w", "x y z w", (-1, 1)),
+    ("sin(x+y)*cos(z-w)", "x y z w", (-1, 1)),
+    ("log(3+x*y+z)", "x y z", (-1, 1)),
+    ("sqrt(1+x**2+y**2+z**2)", "x y z", (-1, 1)),
+    ("exp(-(x*y+z)**2)", "x y z", (-1, 1)),
+    ("1/(1+exp(-(2*x+y*z)))", "x y z", (-2, 2)),
+    ("sin(x**2+3*y)", "x y", (-1, 1)),
+    ("(x**3+y+z)**3", "x y z", (-1, 1)),
+    ("1/(x**2+y**2+z**2)", "x y z", (1, 2)),
+    ("x*y/(x+y)", "x y", (1, 3)),
+    ("sqrt(x*y+z*w)", "x y z w", (1, 3)),
+    ("tanh(2*x*y)+z", "x y z", (-1, 1)),
+    ("exp(-20*(x**2+y**2))+z", "x y z", (-1, 1)),
+    ("tanh(8*x)*tanh(8*y)+z", "x y z", (-1, 1)),
+    ("exp(-10*(x-y)**2)+z**2", "x y z", (-1, 1)),
+    ("x+y+exp(-10*(x**2+y**2))", "x y", (-1, 1)),
+    ("(x+2)*(y+3)+5", "x y", (-1, 1)),
+    ("x*y*z+1", "x y z", (-1, 1)),
+    ("exp(x)*sin(2*y)-4", "x y", (-1, 1)),
+    ("1+x*(y+z)", "x y z", (-1, 1)),
+    ("x*y", "x y", (-1, 1)),
+    ("sin(3*x)*sin(3*y)*z", "x y z", (-1, 1)),
+    ("(x**2-y**2)*z", "x y z", (-1, 1)),
+    ("x*y*(z-w)", "x y z w", (-1, 1)),
+    ("cos(3*x)*y+z", "x y z", (-1, 1)),
+    ("sin(3*x*y)+x", "x y", (-1, 1)),
+    ("x**2*y+y**2*z+z**2*x", "x y z", (-1, 1)),
+    ("exp(x*y*z)+x*y", "x y z", (-1, 1)),
+    ("log(x+y*z)+x*z", "x y z", (1, 3)),
+    ("cos(2*x*y)+cos(2*y*z)+cos(2*x*z)", "x y z", (-1, 1)),
+    ("x/(1+y**2+z*x)", "x y z", (0.5, 2)),
+    ("sqrt(x**2+y**4+x*y+1)", "x y", (-1, 1)),
+    ("1000000*(x*y+z)", "x y z", (-1, 1)),
+    ("exp(x*y)*z/1000000", "x y z", (-1, 1)),
+    ("x*y+sin(z)", "x y z", (0.001, 0.003)),
 )
 
 
@@ -181,6 +235,26 @@ class Case:
             "multiplicative": float(tail.norm()) / (SIDE - 1),
         }
 
+    def scalar_size(self, group: Sequence[int]) -> float:
+        """How far the exact function is, at most, from one of a scalar of some inputs and of the others.
+
+        For the scalar f(s, z) at one z after another is taken, and a polynomial of it for each z: the least root mean
+        square of what is left.
+        """
+        own, rest = self.points(SIDE * SCALARS, 93), self.points(SCALARS, 94)
+        rows = rest[None].repeat(len(own), 1, 1)
+        rows[..., list(group)] = own[:, None, list(group)]
+        table = self.function(rows) / self.spread
+        return min(float((table - smoothed(table, scalar)).square().mean().sqrt()) for scalar in table.T)
+
+
+def smoothed(table: Tensor, scalar: Tensor) -> Tensor:
+    """Columns as polynomials of a scalar, in least squares."""
+    low, high = scalar.min(), scalar.max()
+    angle = torch.acos((2 * (scalar - low) / (high - low).clamp(min=1e-300) - 1).clamp(-1, 1))
+    basis, _ = torch.linalg.qr(torch.cos(angle[:, None] * torch.arange(DEGREE + 1)))
+    return basis @ (basis.T @ table)
+
 
 def bipartitions(d: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
     """All ways to cut the inputs in two."""
@@ -205,10 +279,19 @@ def cases() -> tuple[Case, ...]:
         for equation in read_equations()
         if len(equation.names) > 1
     ]
-    for text, names, (low, high) in OWN:
-        own = tuple(names.split())
-        found.append(Case(text, ks.parse_formula(text, own), own, (low,) * len(own), (high,) * len(own)))
-    return tuple(found)
+    return (*found, *(written(*row) for row in OWN))
+
+
+@cache
+def fresh_cases() -> tuple[Case, ...]:
+    """Functions that no threshold was chosen by."""
+    return tuple(written(*row) for row in FRESH)
+
+
+def written(text: str, names: str, ends: tuple[float, float]) -> Case:
+    """A function on a cube."""
+    own = tuple(names.split())
+    return Case(text, ks.parse_formula(text, own), own, (ends[0],) * len(own), (ends[1],) * len(own))
 
 
 def perturbed(case: Case, error: float, seed: int) -> Callable[[Tensor], Tensor]:
