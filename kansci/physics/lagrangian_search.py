@@ -19,7 +19,7 @@ from kansci.errors import KansciError, ShapeError
 from kansci.nn.multkan import MultKAN
 from kansci.physics.lagrangian import accelerations as accelerate
 from kansci.physics.lagrangian import euler_lagrange, inertia, motion
-from kansci.physics.mechanics import Mechanics, mechanics
+from kansci.physics.mechanics import Mechanics, mechanics, without_idle_products
 from kansci.physics.trajectories import Motions, fit_motions, settle_motions
 from kansci.solvers.residual import Residual
 from kansci.solvers.solve import solve
@@ -342,7 +342,8 @@ class _Search:
         model, loss = self.solved(attempt.mechanics.model, None)
         allowed = max([FLOOR * scale, *coarse[-1:]]) if coarse or loss < FLOOR * scale else None
         terms = self.data.terms(self.pin(), self.data.judges)
-        model = eliminate(model, terms, groups=attempt.mechanics.groups, allowed=allowed).model
+        smaller = eliminate(model, terms, groups=attempt.mechanics.groups, allowed=allowed).model
+        model = without_idle_products(smaller)
         pinned = self.pin(self.lightest(model))
         return self.solved(model, None, pinned)[0], self.data.terms(pinned, self.data.judges), allowed
 

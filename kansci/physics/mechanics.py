@@ -21,7 +21,9 @@ from kansci.errors import ConfigError
 from kansci.nn.multkan import MultKAN
 from kansci.nn.samples import sobol_points
 from kansci.solvers.fit import fit
+from kansci.surgery.gather import gather_nodes
 from kansci.surgery.hold import hold_constants
+from kansci.surgery.selection import present_edges
 from kansci.surgery.symbolize import drop_splines, set_symbol
 from kansci.symbolic.kanpiler import auxiliary_features
 
@@ -123,6 +125,23 @@ def mechanics(
     if kinetic:
         model = _kinetic(model, d, domain, outputs)
     return Mechanics(model, _groups(edges, nodes, d))
+
+
+def without_idle_products(model: MultKAN) -> MultKAN:
+    """The same function without the products of the first layer one of whose factors has no edge left.
+
+    Args:
+        model: left unchanged.
+
+    Returns:
+        A new model.
+    """
+    layer = model.layers[0]
+    present = present_edges(layer).any(1)
+    column = layer.config.out
+    alive = [node for node in range(column.n_nodes) if all(present[own] for own in column.subnodes(node))]
+    sums = list(range(column.n_sum))
+    return gather_nodes(model, {1: sorted({*sums, *alive})})
 
 
 def _check(names: Sequence[str], domain: Sequence[Any], parts: Sequence[str]) -> None:

@@ -74,6 +74,8 @@ def _acceleration_errors(found: FoundLagrangian, samples: Samples) -> dict[str, 
 
 def _energy_errors(found: FoundLagrangian, samples: Samples, paths: Tensor) -> dict[str, Metric]:
     """Along motions that the law found takes from new starts, the true energy, or its own if that is not known."""
+    if found.model.n_outputs > 1:
+        return {"energy_drift": None, "energy_mse": None}
     if samples.truth is None:
         own = torch.stack([energy(found.model, states) for states in paths])
         drift = float((own - own[0]).abs().max() / own[0].std().clamp(min=1e-300))
