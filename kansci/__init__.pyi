@@ -56,6 +56,7 @@ from .symbolic.correct import edge_evidence as edge_evidence
 from .symbolic.correct import refute as refute
 from .symbolic.edge_tests import constant_hypothesis as constant_hypothesis
 from .symbolic.edge_tests import edge_hypothesis as edge_hypothesis
+from .symbolic.eliminate import eliminate as eliminate
 from .symbolic.estimates import constant_estimates as constant_estimates
 from .symbolic.evaluate import torch_function as torch_function
 from .symbolic.formula import formula as formula
