@@ -26,7 +26,11 @@ def draw_figures(found: FoundLagrangian, samples: Samples, paths: Tensor) -> dic
     figures: dict[str, Callable[[], Any]] = {
         "motions": partial(_draw_motions, samples, paths),
         "energy": partial(_draw_energy, found, samples, paths),
-        "network": lambda: ks.plot.draw_network(found.network, names=samples.names).figure,
+        "network": lambda: (
+            ks.plot.draw_network(
+                found.network, names=samples.names, output_names=["L", "R"][: found.network.n_outputs]
+            ).figure
+        ),
     }
     if samples.dimension == 1:
         figures["phase_plane"] = partial(_draw_phase_plane, found, samples, paths)
