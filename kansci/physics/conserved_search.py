@@ -30,7 +30,7 @@ from kansci.solvers.solve import solve
 from kansci.symbolic.evaluate import torch_function
 
 CONSERVED = 1e-4  # residual of what counts
-NUMERIC = 1e-10  # residual of a formula whose constants are not exact
+NUMERIC = 1e-13  # residual of a formula whose constants are not exact
 MOST_FEATURES, MOST_DEGREE = 800, 8
 MOST_TERMS = 40
 FRESH = 4096
@@ -39,7 +39,8 @@ CANCELLED = 1e-8
 DEGREE = 6
 ALONG = 1e-3  # what keeps the polynomial from being one of known functions nearly
 POINTS, STEPS, SPLINE = 1024, 40, 5
-GRIDS = (4, 8)
+WIDEST = 9
+GRIDS, MOST_FINE = (4, 8), 4  # intervals of the stages; the second for so many coordinates
 
 
 @dataclass(frozen=True)
@@ -190,10 +191,11 @@ def _network(flow: VectorField, known: Sequence[Any], seed: int) -> MultKAN:
     x = flow.points(POINTS, seed=20_000 + seed)
     basis = span([gradient_of(own, x) for own in known]) if known else x.new_zeros(*x.shape, 0)
     d = len(flow.names)
-    model = MultKAN([d, 2 * d + 1, 1], grid=GRIDS[0], k=SPLINE, domain=flow.domain, base="zero", seed=seed)
+    model = MultKAN([d, min(2 * d + 1, WIDEST), 1], grid=GRIDS[0], k=SPLINE, domain=flow.domain, base="zero", seed=seed)
     start = _slowest_polynomial(flow, x, basis)
     model = fit(model, (x, start(x)[:, None]), steps=STEPS, progress=False).model
-    return solve(model, conservation(x, flow, basis), grids=GRIDS, steps=STEPS, progress=False).model
+    grids = GRIDS if d <= MOST_FINE else GRIDS[:1]
+    return solve(model, conservation(x, flow, basis), grids=grids, steps=STEPS, progress=False).model
 
 
 def _slowest_polynomial(flow: VectorField, x: Float[Tensor, "n d"], basis: Float[Tensor, "n d q"]) -> Any:

@@ -18,8 +18,21 @@ from kansci.symbolic.evaluate import torch_function
 from kansci.symbolic.parse import parse_formula, symbols_of
 
 MOST_DRAWS = 50
-FAR = 10.0  # times the box, where a trajectory ends
+FAR = 3.0  # times the box, where a trajectory ends
 TOLERANCE = 1e-12
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Trajectories.
+
+    Attributes:
+        times: of the states; a trajectory that ends early has the first ones only.
+        states: of each trajectory (t, d).
+    """
+
+    times: Float[Tensor, "t"]
+    states: tuple[Float[Tensor, "t d"], ...]
 
 
 @dataclass(frozen=True)
@@ -91,18 +104,19 @@ class VectorField:
                 return torch.cat(found)[:n]
         raise DomainError(f"expected a field that is finite on {self.domain}, got hardly any such points; choose a box")
 
-    def trajectories(self, starts: Float[Tensor, "m d"], samples: int = 100, lengths: float = 10.0) -> list[Float[Tensor, "t d"]]:
+    def trajectories(self, starts: Float[Tensor, "m d"], samples: int = 100, lengths: float = 10.0, reach: float = FAR) -> "Paths":
         """States along trajectories, integrated to 12 digits, each for the time in which lengths of the box are covered.
 
-        A trajectory ends early where it leaves ten times the box.
+        A trajectory ends early where it goes too far.
 
         Args:
             starts: where they begin.
             samples: states of each.
             lengths: how many times the diagonal of the box, divided by the median speed, they last.
+            reach: distance from the middle of the box, in multiples of its sides, where a trajectory ends.
         """
         low, high = self.bounds
-        middle, reach = (low + high) / 2, FAR * (high - low)
+        middle, reach = (low + high) / 2, reach * (high - low)
         duration = lengths * float((high - low).norm() / self(starts).norm(dim=1).median())
 
         def is_near(x: Tensor) -> Tensor:
@@ -117,7 +131,7 @@ class VectorField:
         paths = solve_ivp(rate, (0.0, duration), starts.numpy().ravel(), **options).y
         found = torch.from_numpy(paths).view(*starts.shape, -1).permute(0, 2, 1)
         found = [own[is_near(own).cumprod(0).bool()] for own in found]
-        return [own for own in found if len(own) > 1]
+        return Paths(torch.from_numpy(times), tuple(own for own in found if len(own) > 1))
 
 
 def split_formulas(text: str) -> list[str]:

@@ -28,6 +28,7 @@ from kansci.symbolic.parse import parse_formula, symbols_of
 SINES = (sympy.sin, sympy.cos, sympy.tan, sympy.cot)
 HYPERBOLIC = (sympy.sinh, sympy.cosh)
 MOST_ANGLES = 2  # of one mode
+MOST_SUMMED = 4  # coordinates whose sums and differences may divide their own rates
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ class Library:
         names: of the coordinates.
         atoms: expressions, the coordinates among them.
         angles: expressions that sines and cosines take.
-        turning: how many of the atoms, at the end, occur alone only: coordinates that the field has in sines only.
+        single: how many of the atoms, at the end, are in no product: coordinates that the field has in sines only, and
+            logarithms that it does not have.
 
     Example:
         >>> library = Library.of_field(["p", "-sin(q)"], ["q", "p"], np.array([[0.5, 0.5]]))
@@ -84,7 +86,7 @@ class Library:
     names: tuple[str, ...]
     atoms: tuple[sympy.Expr, ...]
     angles: tuple[sympy.Expr, ...] = ()
-    turning: int = 0
+    single: int = 0
 
     @classmethod
     def of_field(cls, field: Sequence[sympy.Expr | str], names: Sequence[str], points: Float[np.ndarray, "n d"]) -> "Library":
@@ -102,19 +104,20 @@ class Library:
             usable = _usable(atom, names, points)
             if usable is not None:
                 found.setdefault(usable)
-        turning = [own for own in symbols.values() if _only_turns(own, field)]
-        atoms = [own for own in found if own not in turning]
-        return cls(tuple(names), (*atoms, *turning), tuple(_angles(field)), len(turning))
+        parts = _parts(field)
+        alone = [own for own in found if _only_turns(own, field) or (isinstance(own, sympy.log) and own not in parts)]
+        atoms = [own for own in found if own not in alone]
+        return cls(tuple(names), (*atoms, *alone), tuple(_angles(field)), len(alone))
 
     def features(self, degree: int) -> list[Feature]:
         """All features up to a degree but the constant, the simplest first."""
         modes = list(self._modes(degree))
         found = []
         for cost in range(degree + 1):
-            for powers in _compositions(cost, len(self.atoms) - self.turning):
-                whole = (*powers, *[0] * self.turning)
+            for powers in _compositions(cost, len(self.atoms) - self.single):
+                whole = (*powers, *[0] * self.single)
                 found += [Feature(whole, *mode) for mode in modes if cost + max(map(abs, mode[0]), default=0) <= degree]
-        for own in range(self.turning):
+        for own in range(self.single):
             alone = [0] * len(self.atoms)
             alone[-1 - own] = 1
             found.append(Feature(tuple(alone), (0,) * len(self.angles)))
@@ -123,8 +126,8 @@ class Library:
     def size(self, degree: int) -> int:
         """How many features there are up to a degree, the constant included."""
         ranks = [max(map(abs, mode), default=0) for mode, _ in self._modes(degree)]
-        count = len(self.atoms) - self.turning
-        return sum(comb(degree - rank + count, count) for rank in ranks) + self.turning
+        count = len(self.atoms) - self.single
+        return sum(comb(degree - rank + count, count) for rank in ranks) + self.single
 
     def _modes(self, degree: int) -> Iterator[tuple[tuple[int, ...], bool]]:
         for mode in product(range(-degree, degree + 1), repeat=len(self.angles)):
@@ -216,7 +219,7 @@ def _angles(field: Sequence[sympy.Expr]) -> list[sympy.Expr]:
     return found
 
 
-def _only_turns(symbol: sympy.Symbol, field: Sequence[sympy.Expr]) -> bool:
+def _only_turns(symbol: sympy.Expr, field: Sequence[sympy.Expr]) -> bool:
     """Whether a coordinate occurs in the field, but in sines of linear arguments only."""
     waves = {part: sympy.Dummy() for part in _parts(field) if isinstance(part, SINES) and _is_linear(part.args[0])}
     occurs = any(symbol in own.free_symbols for own in field)
@@ -262,16 +265,17 @@ def _waves(part: sympy.Function) -> Iterator[sympy.Expr]:
 
 
 def _darboux(field: Sequence[sympy.Expr], symbols: Sequence[sympy.Symbol]) -> Iterator[sympy.Expr]:
-    """Logarithms of polynomials P whose rates of change are multiples of P, among the factors of the field."""
+    """Logarithms of polynomials P whose rates of change are multiples of P, among the factors of the field and sums."""
     if not all(own.is_polynomial(*symbols) for own in field):
         return
-    seen = set()
-    for own in field:
-        for factor, _ in sympy.factor_list(own, *symbols)[1] if own != 0 else ():
-            rate = sympy.expand(sum(factor.diff(s) * f for s, f in zip(symbols, field, strict=True)))
-            if factor not in seen and rate != 0 and sympy.reduced(rate, [factor], *symbols)[1] == 0:
-                seen.add(factor)
-                yield sympy.log(factor)
+    factors = [factor for own in field if own != 0 for factor, _ in sympy.factor_list(own, *symbols)[1]]
+    if len(symbols) <= MOST_SUMMED:
+        weights = [own for own in product((-1, 0, 1), repeat=len(symbols)) if next(filter(None, own), 0) == 1]
+        factors += [sympy.Add(*(w * s for w, s in zip(own, symbols, strict=True))) for own in weights]
+    for factor in dict.fromkeys(factors):
+        rate = sympy.expand(sum(factor.diff(s) * f for s, f in zip(symbols, field, strict=True)))
+        if rate != 0 and sympy.reduced(rate, [factor], *symbols)[1] == 0:
+            yield sympy.log(factor)
 
 
 def _usable(atom: sympy.Expr, names: Sequence[str], points: Float[np.ndarray, "n d"]) -> sympy.Expr | None:

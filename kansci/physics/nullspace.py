@@ -24,7 +24,7 @@ DEPENDENT = 1e-10  # what other columns leave of one, relative
 EXACT = 1e-11
 NOTHING = 1e-9  # coefficients of columns of size 1
 THRESHOLDS = (1e-2, 1e-4, 1e-6, 0.0)
-DENOMINATORS = (12, 1000, 10**6)
+DENOMINATORS = (12, 1000, 10**6, 10**8)
 CLOSE = 1e-7
 DIGITS = 50
 PROOF = sympy.Float("1e-35")
@@ -149,7 +149,7 @@ def _simple(value: float, denominator: int, bases: Sequence[sympy.Expr]) -> symp
     """A ratio with a bounded denominator, or one times a constant of the field, near a value."""
     for base in bases:
         ratio = Fraction(value / float(base)).limit_denominator(denominator)
-        if ratio and abs(float(ratio) * float(base) - value) <= CLOSE * abs(value):
+        if ratio and abs(float(ratio) * float(base) - value) <= min(CLOSE, 1e-3 / denominator) * abs(value):
             return sympy.Rational(ratio.numerator, ratio.denominator) * base
     return None
 
@@ -158,6 +158,6 @@ def _scaled(coefficients: Sequence[sympy.Expr], features: Sequence[sympy.Expr]) 
     """The combination times the number that makes all ratios integers without a common factor."""
     ratios = [own.as_coeff_Mul()[0] for own in coefficients]
     common = sympy.ilcm(*(own.q for own in ratios), 1)
-    divisor = sympy.igcd(*(int(own * common) for own in ratios))
+    divisor = sympy.igcd(0, *(int(own * common) for own in ratios))
     formula = sympy.Add(*(c * common / divisor * own for c, own in zip(coefficients, features, strict=True)))
     return -formula if formula.could_extract_minus_sign() else formula

@@ -1,0 +1,1 @@
+def solve_motions(config, case): raise NotImplementedError
