@@ -24,9 +24,11 @@ def solve(config: Config) -> Result:
     if config.case == "planets":
         return solve_planets()
     case = _read_case(config)
-    if config.data is not None or config.motions:
-        return solve_motions(config, case)
+    if config.data is not None:
+        return solve_motions(config, case, None)
     flow = read_field(case)
+    if config.motions:
+        return solve_motions(config, case, flow)
     found = find_conserved(flow, seed=config.seed, library=config.library)
     fresh = 30_000 + config.seed
     paths = flow.trajectories(flow.points(PATHS, seed=fresh), SAMPLES)
