@@ -1,5 +1,9 @@
 from . import adaptive as adaptive
+from . import conserved as conserved
+from . import conserved_motions as conserved_motions
+from . import conserved_search as conserved_search
 from . import domains as domains
 from . import exact as exact
 from . import extremes as extremes
+from . import field as field
 from . import pde as pde

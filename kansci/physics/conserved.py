@@ -76,9 +76,7 @@ def conservation(
         missing = (LEAST_SHARE - length / gradient.norm(dim=1).clamp(min=TINY)).relu()
         return torch.stack([cosine, missing], 1)
 
-    return Residual(
-        equation, points, needs="gradient", weight=weight, targets=(_unit(rates), basis), name=name
-    )
+    return Residual(equation, points, needs="gradient", weight=weight, targets=(_unit(rates), basis), name=name)
 
 
 def project(gradient: Float[Tensor, "n d"], basis: Float[Tensor, "n d q"]) -> Float[Tensor, "n d"]:
@@ -119,9 +117,7 @@ class Conservation:
     share: list[float]
 
 
-def measure(
-    functions: Sequence[Any], points: Float[Tensor, "n d"], rates: Float[Tensor, "n d"]
-) -> Conservation:
+def measure(functions: Sequence[Any], points: Float[Tensor, "n d"], rates: Float[Tensor, "n d"]) -> Conservation:
     """Measure functions at points that they have not been fitted to.
 
     Example:

@@ -3,10 +3,11 @@ r"""Conserved quantities of measured motions: what varies along trajectories by 
 For a combination H of features with weights c, the scatter along trajectories and what noise sigma of the states
 adds to it are both quadratic in c,
 
-.. math:: \lambda(c) = \frac{\sum_{ti} (H(x_{ti}) - \bar H_t)^2}{\sum_{ti} \sum_k \sigma_k^2 (\partial_k H(x_{ti}))^2},
+.. math:: \lambda(c) = \frac{\sum_{ti} (H(x_{ti}) - \bar H_t)^2}
+          {\sum_{ti} \sum_k \sigma_k^2 (\partial_k H(x_{ti}))^2},
 
-so that the smallest ratio is a generalized eigenvalue (errors in variables): 1 where H is conserved, large elsewhere. No
-derivative with respect to time is needed. Feature after feature is tried as the last one of a new combination.
+so that the smallest ratio is a generalized eigenvalue (errors in variables): 1 where H is conserved, large elsewhere.
+No derivative with respect to time is needed. Feature after feature is tried as the last one of a new combination.
 
 References:
     Fuller, Measurement Error Models, Wiley 1987.
@@ -23,7 +24,6 @@ import sympy
 import torch
 from jaxtyping import Float
 from scipy.linalg import eigh
-from torch import Tensor
 
 from kansci.errors import DataError, ShapeError
 from kansci.physics.conserved import SHARE, gradient_of, project, span
@@ -119,7 +119,9 @@ def conserved_in_motions(motions: Sequence[Any], names: Sequence[str], *, noise:
     """
     states = [np.asarray(own, dtype=np.float64) for own in motions]
     _check(states, names)
-    levels = estimate_noise(states) if noise is None else np.broadcast_to(np.asarray(noise, float), (len(names),)).copy()
+    levels = (
+        estimate_noise(states) if noise is None else np.broadcast_to(np.asarray(noise, float), (len(names),)).copy()
+    )
     states = [own[:: max(1, sum(map(len, states)) // MOST_SAMPLES)] for own in states]
     best = ConservedMotions((), (), levels)
     for library in _libraries(names, np.concatenate(states)):

@@ -21,7 +21,7 @@ from scipy.linalg import eigh
 from torch import Tensor
 
 from kansci.nn.multkan import MultKAN
-from kansci.physics.conserved import SHARE, conservation, gradient_of, measure, project, span
+from kansci.physics.conserved import SHARE, conservation, gradient_of, measure, span
 from kansci.physics.field import VectorField
 from kansci.physics.library import Library
 from kansci.physics.nullspace import exact_formula, null_vectors
@@ -56,6 +56,11 @@ class Quantity:
     function: Any = field(repr=False)
     formula: sympy.Expr | None = None
     exact: bool = False
+
+    @property
+    def terms(self) -> Sequence[sympy.Expr]:
+        """Those that the formula is a sum of."""
+        return () if self.formula is None else sympy.Add.make_args(self.formula)
 
 
 @dataclass(frozen=True)
@@ -181,7 +186,7 @@ def _is_new(quantity: Quantity, found: Sequence[Quantity], x: Float[Tensor, "n d
 
 def _is_constant(quantity: Quantity, x: Float[Tensor, "n d"], flow: VectorField) -> bool:
     """Whether the terms of a formula cancel each other everywhere."""
-    terms = [torch_function(own, flow.names) for own in sympy.Add.make_args(quantity.formula)]
+    terms = [torch_function(own, flow.names) for own in quantity.terms]
     largest = torch.stack([gradient_of(own, x).norm(dim=1) for own in terms]).amax(0)
     return bool((gradient_of(quantity.function, x).norm(dim=1) <= CANCELLED * largest).all())
 

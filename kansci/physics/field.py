@@ -50,7 +50,9 @@ class VectorField:
     domain: tuple[tuple[float, float], ...]
 
     @classmethod
-    def read(cls, formulas: Sequence[str | sympy.Expr] | str, names: Sequence[str], domain: Any = (-1.0, 1.0)) -> "VectorField":
+    def read(
+        cls, formulas: Sequence[str | sympy.Expr] | str, names: Sequence[str], domain: Any = (-1.0, 1.0)
+    ) -> "VectorField":
         """Read a field from text.
 
         Args:
@@ -104,8 +106,10 @@ class VectorField:
                 return torch.cat(found)[:n]
         raise DomainError(f"expected a field that is finite on {self.domain}, got hardly any such points; choose a box")
 
-    def trajectories(self, starts: Float[Tensor, "m d"], samples: int = 100, lengths: float = 10.0, reach: float = FAR) -> "Paths":
-        """States along trajectories, integrated to 12 digits, each for the time in which lengths of the box are covered.
+    def trajectories(
+        self, starts: Float[Tensor, "m d"], samples: int = 100, lengths: float = 10.0, reach: float = FAR
+    ) -> "Paths":
+        """States along trajectories, integrated to 12 digits.
 
         A trajectory ends early where it goes too far.
 
@@ -116,11 +120,11 @@ class VectorField:
             reach: distance from the middle of the box, in multiples of its sides, where a trajectory ends.
         """
         low, high = self.bounds
-        middle, reach = (low + high) / 2, reach * (high - low)
+        middle, most = (low + high) / 2, reach * (high - low)
         duration = lengths * float((high - low).norm() / self(starts).norm(dim=1).median())
 
         def is_near(x: Tensor) -> Tensor:
-            return ((x - middle).abs() <= reach).all(-1)
+            return ((x - middle).abs() <= most).all(-1)
 
         def rate(_: float, x: np.ndarray) -> np.ndarray:
             states = torch.from_numpy(x).view(starts.shape)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from math import comb
+from typing import Any
 
 import numpy as np
 import sympy
@@ -89,7 +90,9 @@ class Library:
     single: int = 0
 
     @classmethod
-    def of_field(cls, field: Sequence[sympy.Expr | str], names: Sequence[str], points: Float[np.ndarray, "n d"]) -> "Library":
+    def of_field(
+        cls, field: Sequence[sympy.Expr | str], names: Sequence[str], points: Float[np.ndarray, "n d"]
+    ) -> "Library":
         """What the formulas of a field suggest.
 
         Args:
@@ -145,7 +148,7 @@ class Library:
         return sympy.Mul(*(own**p for own, p in zip(self.atoms, feature.powers, strict=True)), wave)
 
     @cached_property
-    def _functions(self) -> list:
+    def _functions(self) -> list[Any]:
         return [torch_function(own, self.names) for own in (*self.atoms, *self.angles)]
 
     def values(self, points: Float[np.ndarray, "n d"], rates: Float[np.ndarray, "n d"] | None = None) -> Values:
@@ -159,7 +162,9 @@ class Library:
         count = len(self.atoms)
         return Values(values[:, :count], slopes[:, :count], values[:, count:], slopes[:, count:])
 
-    def columns(self, features: Iterable[Feature], at: Values) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:
+    def columns(
+        self, features: Iterable[Feature], at: Values
+    ) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:
         """Features and their rates of change, one column each."""
         pairs = [_column(own, at) for own in features]
         return np.stack([value for value, _ in pairs], 1), np.stack([rate for _, rate in pairs], 1)
@@ -192,20 +197,20 @@ def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
             yield first, *rest
 
 
-def _parts(field: Sequence[sympy.Expr]) -> list[sympy.Basic]:
+def _parts(field: Sequence[sympy.Expr]) -> list[Any]:
     """All parts of the formulas, the same whatever the order of the terms."""
     found = {part for own in field for part in sympy.preorder_traversal(own) if part.free_symbols}
     return sorted(found, key=sympy.default_sort_key)
 
 
-def _is_linear(argument: sympy.Expr) -> bool:
+def _is_linear(argument: Any) -> bool:
     symbols = sorted(argument.free_symbols, key=str)
-    return argument.is_polynomial(*symbols) and sympy.Poly(argument, *symbols).total_degree() <= 1
+    return bool(argument.is_polynomial(*symbols)) and sympy.Poly(argument, *symbols).total_degree() <= 1
 
 
 def _angles(field: Sequence[sympy.Expr]) -> list[sympy.Expr]:
     """For each coordinate in arguments of sines the largest multiple of which all of these are multiples."""
-    steps: dict[sympy.Symbol, list[sympy.Expr]] = {}
+    steps: dict[Any, list[Any]] = {}
     for part in _parts(field):
         if isinstance(part, SINES) and _is_linear(part.args[0]):
             for symbol in part.args[0].free_symbols:
@@ -243,7 +248,7 @@ def _atoms(field: Sequence[sympy.Expr]) -> Iterator[sympy.Expr]:
             yield part
 
 
-def _roots(part: sympy.Pow) -> Iterator[sympy.Expr]:
+def _roots(part: Any) -> Iterator[sympy.Expr]:
     """Of a power: roots, or the reciprocal and the logarithm, of its base."""
     base, exponent = part.as_base_exp()
     if not exponent.is_Rational:
@@ -254,7 +259,7 @@ def _roots(part: sympy.Pow) -> Iterator[sympy.Expr]:
         yield from (1 / base, sympy.log(base))
 
 
-def _waves(part: sympy.Function) -> Iterator[sympy.Expr]:
+def _waves(part: Any) -> Iterator[sympy.Expr]:
     argument = part.args[0]
     if not _is_linear(argument):
         yield from (sympy.sin(argument), sympy.cos(argument))

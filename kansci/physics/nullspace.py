@@ -11,13 +11,13 @@ References:
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import sympy
 from jaxtyping import Float
-from scipy.linalg import lstsq, qr
+from scipy.linalg import qr
 
-from kansci.physics.library import Library
 from kansci.symbolic.parse import symbols_of
 
 DEPENDENT = 1e-10  # what other columns leave of one, relative
@@ -54,7 +54,7 @@ def null_vectors(rates: Float[np.ndarray, "n k"]) -> Iterator[tuple[int, Float[n
     if free.all():
         return
     triangle = triangle[: rates.shape[1]]
-    found = lstsq(triangle[:, free], triangle[:, ~free], check_finite=False)[0]
+    found = _solved(triangle[:, free], triangle[:, ~free])
     for last, own in zip(np.flatnonzero(~free), found.T, strict=True):
         whole = np.zeros(rates.shape[1])
         whole[free] = -own
@@ -63,13 +63,17 @@ def null_vectors(rates: Float[np.ndarray, "n k"]) -> Iterator[tuple[int, Float[n
             yield int(last), sparse / sizes * sizes[last]
 
 
+def _solved(matrix: Float[np.ndarray, "n k"], right: Float[np.ndarray, "n *m"]) -> Float[np.ndarray, "k *m"]:
+    return np.linalg.lstsq(matrix, right)[0]
+
+
 def _sparse(
     triangle: Float[np.ndarray, "k k"], weights: Float[np.ndarray, "k"], last: int
 ) -> Float[np.ndarray, "k"] | None:
     """The last column as a combination of as few others as possible: those with large weights, determined anew."""
     for smallest in THRESHOLDS:
         kept = np.flatnonzero(np.abs(weights) > smallest * max(np.abs(weights).max(), 1.0))
-        own = lstsq(triangle[:, kept], -triangle[:, last], check_finite=False)[0]
+        own = _solved(triangle[:, kept], -triangle[:, last])
         if np.linalg.norm(triangle[:, kept] @ own + triangle[:, last]) <= EXACT * np.linalg.norm(triangle[:, last]):
             sparse = np.zeros_like(weights)
             sparse[kept] = np.where(np.abs(own) > NOTHING, own, 0.0)
@@ -79,7 +83,7 @@ def _sparse(
 
 
 def exact_formula(
-    coefficients: Sequence[float],
+    coefficients: Sequence[float] | Float[np.ndarray, "k"],
     features: Sequence[sympy.Expr],
     field: Sequence[sympy.Expr],
     points: Float[np.ndarray, "n d"],
@@ -102,9 +106,11 @@ def exact_formula(
         >>> exact_formula([0.333333333333, 1.0], [x**2, p**2], [p, -x / 3], np.array([[0.3, 0.7]]), ["x", "p"])
         (3*p**2 + x**2, True)
     """
+    bases = _bases(field)
     for denominator in DENOMINATORS:
-        exact = [_simple(own, denominator, _bases(field)) for own in coefficients]
-        if None in exact:
+        found = [_simple(own, denominator, bases) for own in coefficients]
+        exact = [own for own in found if own is not None]
+        if len(exact) < len(found):
             continue
         formula = _scaled(exact, features)
         if is_conserved(formula, field, points, names):
@@ -122,10 +128,12 @@ def is_conserved(
         >>> is_conserved(x**2 + p**2, [p, -x], np.array([[0.3, 0.7]]), ["x", "p"])
         True
     """
-    symbols = symbols_of(names).values()
+    symbols: list[Any] = list(symbols_of(names).values())
     rates = [formula.diff(symbol) * own for symbol, own in zip(symbols, field, strict=True)]
     for point in points:
-        place = {symbol: sympy.Float(float(value), DIGITS) for symbol, value in zip(symbols, point, strict=True)}
+        place: dict[Any, Any] = {
+            symbol: sympy.Float(float(value), DIGITS) for symbol, value in zip(symbols, point, strict=True)
+        }
         terms = [own.evalf(DIGITS, subs=place) for own in rates]
         if not all(own.is_Float or own.is_Number for own in terms):
             return False
@@ -134,9 +142,9 @@ def is_conserved(
     return True
 
 
-def _bases(field: Sequence[sympy.Expr]) -> list[sympy.Expr]:
+def _bases(field: Sequence[sympy.Expr]) -> list[Any]:
     """1 and the irrational constants that occur in a field, with their reciprocals."""
-    found = {part for own in field for part in sympy.preorder_traversal(own) if _is_irrational(part)}
+    found: set[Any] = {part for own in field for part in sympy.preorder_traversal(own) if _is_irrational(part)}
     ordered = sorted(found, key=sympy.default_sort_key)
     return [sympy.Integer(1), *ordered, *(1 / own for own in ordered)]
 
@@ -156,7 +164,7 @@ def _simple(value: float, denominator: int, bases: Sequence[sympy.Expr]) -> symp
 
 def _scaled(coefficients: Sequence[sympy.Expr], features: Sequence[sympy.Expr]) -> sympy.Expr:
     """The combination times the number that makes all ratios integers without a common factor."""
-    ratios = [own.as_coeff_Mul()[0] for own in coefficients]
+    ratios: list[Any] = [sympy.Rational(own.as_coeff_Mul()[0]) for own in coefficients]
     common = sympy.ilcm(*(own.q for own in ratios), 1)
     divisor = sympy.igcd(0, *(int(own * common) for own in ratios))
     formula = sympy.Add(*(c * common / divisor * own for c, own in zip(coefficients, features, strict=True)))

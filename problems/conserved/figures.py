@@ -33,9 +33,11 @@ def draw_figures(found: Conserved, flow: VectorField, paths: Paths) -> "dict[str
     return figures
 
 
-def draw_spectrum(residuals: Sequence[float], count: int, label: str = "cos(field, gradient), root mean square") -> "Figure":
+def draw_spectrum(
+    residuals: Sequence[float], count: int, label: str = "cos(field, gradient), root mean square"
+) -> "Figure":
     """The residual of each function in turn, of one more than is conserved at last."""
-    _, ax = _axes(1, (4.4, 3.4))
+    figure, ax = _axes(1, (4.4, 3.4))
     sizes = np.maximum(residuals, FLOOR)
     bottom = min(sizes) / 3
     numbers = np.arange(1, len(sizes) + 1)
@@ -44,11 +46,11 @@ def draw_spectrum(residuals: Sequence[float], count: int, label: str = "cos(fiel
     ax[0].scatter(numbers, sizes, c=colors, s=60, zorder=3)
     ax[0].set(yscale="log", ylim=(bottom, 3 * max(sizes)), xticks=numbers, xlim=(0.4, len(sizes) + 0.6))
     ax[0].set(xlabel="number of the function", ylabel=label, title=f"{count} conserved")
-    return ax[0].figure
+    return figure
 
 
 def _draw_trajectories(found: Conserved, flow: VectorField, paths: Paths) -> "Figure":
-    """Trajectories in the plane of the first two coordinates, colored by each quantity, with its level sets for d = 2."""
+    """Trajectories in the plane of the first two coordinates, colored by each quantity, on its level sets for d = 2."""
     shown: list[Quantity | None] = list(found.quantities) or [None]
     figure, axes = _axes(len(shown), (3.6 * min(len(shown), 3), 3.4 * -(-len(shown) // 3)))
     for ax, quantity in zip(axes, shown, strict=False):
@@ -71,7 +73,15 @@ def _draw_levels(ax: "Axes", quantity: Quantity, flow: VectorField, paths: Paths
     x, y = (torch.linspace(float(a), float(b), 201, dtype=torch.float64) for a, b in zip(low, high, strict=True))
     with torch.no_grad():
         heights = quantity.function(torch.cartesian_prod(x, y)).reshape(201, 201).T.numpy()
-    ax.contour(x, y, np.where(np.isfinite(heights), heights, np.nan), levels=np.unique(values), colors=LIGHT, linewidths=1.2, zorder=0)
+    ax.contour(
+        x,
+        y,
+        np.where(np.isfinite(heights), heights, np.nan),
+        levels=np.unique(values),
+        colors=LIGHT,
+        linewidths=1.2,
+        zorder=0,
+    )
 
 
 def draw_motions(found: ConservedMotions, motions: Sequence[np.ndarray], names: Sequence[str]) -> "Figure":

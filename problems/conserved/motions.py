@@ -40,7 +40,9 @@ def solve_motions(config: Config, case: Case, flow: VectorField | None) -> Resul
         "gap": found.gap,
         "largest_scatter": max((own.scatter for own in found.quantities), default=None),
         "smallest_value": min(found.scatter, default=None),
-        "drift": max((drift(own.function, list(map(torch.from_numpy, fresh))) for own in found.quantities), default=None),
+        "drift": max(
+            (drift(own.function, list(map(torch.from_numpy, fresh))) for own in found.quantities), default=None
+        ),
         "noise": float(found.noise.max()),
     }
     explained = [_explained(found, own, names, motions, clean) for own in case.integrals]
@@ -61,7 +63,11 @@ def read_motions(path: Path | None) -> tuple[tuple[str, ...], list[np.ndarray]]:
     data = ks.Dataset.from_file(path, TIME)
     columns = list(data.names or ())
     times, table = data.y[:, 0].numpy(), data.x.numpy()
-    own = table[:, columns.index(TRAJECTORY)] if TRAJECTORY in columns else np.cumsum(np.diff(times, prepend=times[0]) < 0)
+    own = (
+        table[:, columns.index(TRAJECTORY)]
+        if TRAJECTORY in columns
+        else np.cumsum(np.diff(times, prepend=times[0]) < 0)
+    )
     kept = [number for number, name in enumerate(columns) if name != TRAJECTORY]
     parts = [np.flatnonzero(own == number) for number in np.unique(own)]
     return tuple(columns[k] for k in kept), [table[rows[np.argsort(times[rows])]][:, kept] for rows in parts]

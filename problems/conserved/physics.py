@@ -82,18 +82,14 @@ def _three_bodies(masses: tuple[int, int, int]) -> Case:
 
 CASES = {
     "oscillator_1d": Case("p, -x", ("x", "p"), expected=1, integrals=("x**2 + p**2",)),
-    "oscillator_2d": Case(
-        "px, py, -x, -y", XY, expected=3, integrals=("x**2 + px**2", "y**2 + py**2", "x*py - y*px")
-    ),
+    "oscillator_2d": Case("px, py, -x, -y", XY, expected=3, integrals=("x**2 + px**2", "y**2 + py**2", "x*py - y*px")),
     "oscillator_1_2": Case(
         "px, py, -x, -4*y",
         XY,
         expected=3,
         integrals=("x**2 + px**2", "4*y**2 + py**2", "y*(x**2 - px**2) + x*px*py"),
     ),
-    "oscillator_irrational": Case(
-        "px, py, -x, -2*y", XY, expected=2, integrals=("x**2 + px**2", "2*y**2 + py**2")
-    ),
+    "oscillator_irrational": Case("px, py, -x, -2*y", XY, expected=2, integrals=("x**2 + px**2", "2*y**2 + py**2")),
     "pendulum": Case("p, -sin(q)", ("q", "p"), (-3.0, -2.0), (3.0, 2.0), 1, ("p**2/2 - cos(q)",)),
     "double_pendulum": Case(
         "w1, w2, "

@@ -1,6 +1,7 @@
 """Find how many quantities a field conserves, and which."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -99,5 +100,5 @@ def _model(found: Conserved, case: Case) -> torch.nn.Module:
     """The formulas as one network; where there is none, the last network."""
     if found.formulas and len(found.formulas) == found.count:
         return ks.kanpile(found.formulas, case.names)
-    networks = [own.function for own in found.quantities if own.formula is None]
-    return networks[-1] if networks else found.further
+    networks: list[Any] = [own.function for own in found.quantities if own.formula is None]
+    return [*networks, found.further][0]
