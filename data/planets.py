@@ -12,13 +12,13 @@ from jplephem.spk import SPK
 from skyfield_data import get_skyfield_data_path
 
 UNIT = 149597870.700  # km
-START, STOP, SAMPLES = 2415020.5, 2469807.5, 160  # Julian days (TDB): 1900-01-01, 2050-01-01
+START, STOP, SAMPLES = 2415020.5, 2469807.5, 173  # Julian days (TDB): 1900-01-01, 2050-01-01
 SUN, PLANETS = 10, range(1, 9)  # barycenters of the planets with their moons, Mercury to Neptune
 COLUMNS = ("time", "trajectory", "x", "y", "z", "vx", "vy", "vz")
 
 
 def main() -> None:
-    """States relative to the Sun, 160 of each planet."""
+    """States relative to the Sun, 173 of each planet."""
     kernel = SPK.open(str(Path(get_skyfield_data_path()) / "de421.bsp"))
     days = np.linspace(START, STOP, SAMPLES)
     sun = np.concatenate(kernel[0, SUN].compute_and_differentiate(days))

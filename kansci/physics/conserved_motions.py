@@ -138,7 +138,7 @@ def _rank(found: ConservedMotions) -> tuple[int, int]:
     return found.count, -found.terms
 
 
-def estimate_noise(states: Sequence[Float[np.ndarray, "t d"]]) -> Float[np.ndarray, "d"]:
+def estimate_noise(states: Sequence[Float[np.ndarray, "_t d"]]) -> Float[np.ndarray, "d"]:
     """Standard deviation of noise: what polynomials through a few samples in a row leave.
 
     Example:

@@ -247,7 +247,7 @@ def _legendre(x: Float[Tensor, "n d"], degree: int) -> tuple[Float[Tensor, "n d 
     return torch.stack(values[: degree + 1], 2), torch.stack(slopes[: degree + 1], 2)
 
 
-def drift(quantity: Any, paths: Sequence[Float[Tensor, "t d"]]) -> float:
+def drift(quantity: Any, paths: Sequence[Float[Tensor, "_t d"]]) -> float:
     """Largest change along a trajectory relative to the standard deviation among trajectories.
 
     Example:

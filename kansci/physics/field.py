@@ -32,7 +32,7 @@ class Paths:
     """
 
     times: Float[Tensor, "t"]
-    states: tuple[Float[Tensor, "t d"], ...]
+    states: tuple[Float[Tensor, "_t d"], ...]
 
 
 @dataclass(frozen=True)

@@ -213,8 +213,9 @@ def _angles(field: Sequence[sympy.Expr]) -> list[sympy.Expr]:
     steps: dict[Any, list[Any]] = {}
     for part in _parts(field):
         if isinstance(part, SINES) and _is_linear(part.args[0]):
-            for symbol in part.args[0].free_symbols:
-                steps.setdefault(symbol, []).append(part.args[0].coeff(symbol))
+            argument: Any = part.args[0]
+            for symbol in argument.free_symbols:
+                steps.setdefault(symbol, []).append(argument.coeff(symbol))
     found = []
     for symbol in sorted(steps, key=str):
         first = steps[symbol][0]

@@ -41,8 +41,8 @@ def null_vectors(rates: Float[np.ndarray, "n k"]) -> Iterator[tuple[int, Float[n
 
     Example:
         >>> x = np.linspace(0, 1, 9)
-        >>> [(last, *np.round(c, 9)) for last, c in null_vectors(np.stack([x, x**2, 3 * x - x**2], 1))]
-        [(2, -3.0, 1.0, 1.0)]
+        >>> [(last, c.round(9).tolist()) for last, c in null_vectors(np.stack([x, x**2, 3 * x - x**2], 1))]
+        [(2, [-3.0, 1.0, 1.0])]
     """
     sizes = np.sqrt((rates**2).mean(0))
     sizes = np.where(sizes > 0, sizes, 1.0)

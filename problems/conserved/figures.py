@@ -57,7 +57,7 @@ def _draw_trajectories(found: Conserved, flow: VectorField, paths: Paths) -> "Fi
         values = np.arange(len(paths.states)) if quantity is None else _starts(quantity, paths)
         low, high = values.min(), max(values.max(), values.min() + 1e-12)
         if quantity is not None and len(flow.names) == 2:
-            _draw_levels(ax, quantity, flow, paths, values)
+            _draw_levels(ax, quantity, flow, values)
         for own, value in zip(paths.states, values, strict=True):
             ax.plot(own[:, 0], own[:, 1], color=_color((value - low) / (high - low)), lw=1.0)
         ax.plot(*torch.stack([own[0, :2] for own in paths.states]).T, "k.", ms=4)
@@ -67,9 +67,9 @@ def _draw_trajectories(found: Conserved, flow: VectorField, paths: Paths) -> "Fi
     return figure
 
 
-def _draw_levels(ax: "Axes", quantity: Quantity, flow: VectorField, paths: Paths, values: np.ndarray) -> None:
-    states = torch.cat(paths.states)
-    low, high = states.amin(0), states.amax(0)
+def _draw_levels(ax: "Axes", quantity: Quantity, flow: VectorField, values: np.ndarray) -> None:
+    low, high = flow.bounds
+    low, high = low - VIEW * (high - low), high + VIEW * (high - low)
     x, y = (torch.linspace(float(a), float(b), 201, dtype=torch.float64) for a, b in zip(low, high, strict=True))
     with torch.no_grad():
         heights = quantity.function(torch.cartesian_prod(x, y)).reshape(201, 201).T.numpy()
