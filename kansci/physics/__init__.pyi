@@ -1,7 +1,11 @@
 from . import adaptive as adaptive
+from . import conserved as conserved
+from . import conserved_motions as conserved_motions
+from . import conserved_search as conserved_search
 from . import domains as domains
 from . import exact as exact
 from . import extremes as extremes
+from . import field as field
 from . import lagrangian as lagrangian
 from . import lagrangian_search as lagrangian_search
 from . import mechanics as mechanics

@@ -1,0 +1,1 @@
+"""Conserved quantities: how many a vector field or measured motions have, and which."""
