@@ -33,8 +33,8 @@ class Config:
     forces: tuple[str, ...] = ()
     """Custom, with data: names of the generalized forces that act from outside."""
 
-    time: str = "t"
-    """Custom, with data: the column of times, if there is one."""
+    time: str = ""
+    """Custom, with data: the column of times; by default t or time, if there is one."""
 
     trajectory: str = "trajectory"
     """Custom, with data: the column that tells motions apart, if there is one."""

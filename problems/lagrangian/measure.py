@@ -9,6 +9,7 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 import kansci as ks
+from kansci.physics.field import split_formulas
 from kansci.physics.lagrangian import accelerations, energy
 from kansci.physics.smoothing import Smoothed, smooth
 from kansci.physics.trajectories import Motions
@@ -17,6 +18,7 @@ from problems.lagrangian.physics import CASES, Case, Recording
 
 SHARE = 0.2  # of a user's data that is kept for the test
 FINE = 1e-10
+TIMES = ("t", "time")
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def _from_equations(config: Config) -> Samples:
     """States anywhere in the user's box, with the accelerations of the user's formulas."""
     coordinates, velocities, _ = _columns(config)
     names = [*coordinates, *velocities]
-    formulas = [ks.parse_formula(text, names) for text in _divided(str(config.accelerations))]
+    formulas = [ks.parse_formula(text, names) for text in split_formulas(str(config.accelerations))]
     if len(formulas) != len(coordinates):
         raise ks.errors.ConfigError(
             f"expected an acceleration for each of {', '.join(coordinates)}, got {len(formulas)} formulas"
@@ -171,18 +173,6 @@ def _from_equations(config: Config) -> Samples:
 
 def _evaluated(formulas: list[sympy.Expr], names: list[str], x: Tensor) -> Tensor:
     return torch.stack([ks.torch_function(own, names)(x) for own in formulas], 1)
-
-
-def _divided(text: str) -> list[str]:
-    """At the commas outside of brackets."""
-    parts, depth = [""], 0
-    for letter in text:
-        depth += (letter == "(") - (letter == ")")
-        if letter == "," and not depth:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return parts
 
 
 def _each(values: tuple[float, ...], names: list[str]) -> tuple[float, ...]:
@@ -221,8 +211,9 @@ def _from_table(config: Config) -> Samples:
     if 0 not in measured:
         raise ks.errors.ConfigError(f"expected columns {', '.join(coordinates)} in {config.data}, found {table.found}")
     smoothed = motions = None
-    if table.has((config.time,)):
-        clock = table.values((config.time,))[:, 0]
+    time = config.time or next((name for name in TIMES if table.has((name,))), None)
+    if time is not None:
+        clock = table.values((time,))[:, 0]
         trajectory = (
             table.values((config.trajectory,))[:, 0] if table.has((config.trajectory,)) else torch.zeros_like(clock)
         )
@@ -231,8 +222,8 @@ def _from_table(config: Config) -> Samples:
         measured = smoothed.values
     if not {1, 2} <= set(measured):
         raise ks.errors.ConfigError(
-            f"expected velocities {', '.join(velocities)} and accelerations {', '.join(columns)}, or times "
-            f"{config.time!r}, in {config.data}, found {table.found}"
+            f"expected velocities {', '.join(velocities)} and accelerations {', '.join(columns)}, or times, "
+            f"t or time, in {config.data}, found {table.found}"
         )
     x = torch.cat([measured[0], measured[1]], 1)
     force = table.values(config.forces) if config.forces else None
