@@ -68,7 +68,7 @@ def mechanics(
     parts: Sequence[str] = ("inertia",),
     features: Sequence[str] = (),
     periodic: Sequence[int] = (),
-    grid: int = 5,
+    grid: int = 6,
     k: int = 5,
     kinetic: bool = True,
     seed: int = 0,
@@ -83,7 +83,7 @@ def mechanics(
             products of functions of two coordinates); and "friction", the Rayleigh function R.
         features: further functions of the coordinates, as formulas.
         periodic: coordinates that are angles; their domain is one period.
-        grid: intervals of the edges.
+        grid: intervals of the edges, more than k if there are angles.
         k: degree of the splines, at least 4 for accelerations that are continuously differentiable.
         kinetic: whether L starts as the kinetic energy of unit masses, else at random.
         seed: of the random start.

@@ -107,13 +107,13 @@ def fit_motions(
         The model and its motions.
 
     Example:
-        >>> from kansci import kanpile
-        >>> t = torch.linspace(0, 6, 31, dtype=torch.float64)
+        >>> from kansci import Edge, hold_constants, kanpile
+        >>> t = torch.linspace(0, 2, 5, dtype=torch.float64)
         >>> exact = torch.stack([t.cos(), -t.sin()], 1)
         >>> noise = {0: torch.tensor([0.01], dtype=torch.float64)}
-        >>> motions = Motions(t, {0: exact[:, :1]}, noise, torch.zeros(31))
-        >>> found = fit_motions(kanpile("v**2/2 - 0.55*q**2", ["q", "v"]), motions, exact)
-        >>> found.chi2 < 1e-6
+        >>> motions = Motions(t, {0: exact[:, :1]}, noise, torch.zeros(5))
+        >>> model = hold_constants(kanpile("v**2/2 - 0.55*q**2", ["q", "v"]), free=[Edge(0, 0, 0)])
+        >>> fit_motions(model, motions, exact, steps=3).chi2 < 1e-3
         True
     """
     shooting = _Shooting(model, motions, equations)

@@ -46,7 +46,8 @@ def set_symbol(model: MultKAN, edge: Edge, function: str, constants: Sequence[fl
     rows[edge.target][edge.source] = function
     replace_symbols(layer, rows)
     if layer.symbols is not None:
-        layer.symbols.affine[edge.target, edge.source] = torch.as_tensor(constants).to(layer.symbols.affine)
+        affine = layer.symbols.affine
+        affine[edge.target, edge.source] = torch.as_tensor(constants, dtype=affine.dtype, device=affine.device)
         layer.symbols.mask[edge.target, edge.source] = 1
         layer.symbols.fixed[edge.target, edge.source] = 0
     if layer.splines is not None:

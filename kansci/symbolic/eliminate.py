@@ -24,7 +24,7 @@ from kansci.errors import ConfigError
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.residual import Residual
 from kansci.solvers.solve import solve
-from kansci.solvers.statement import as_terms, evaluated
+from kansci.solvers.statement import as_terms, evaluated, problem_loss
 from kansci.solvers.uncertainty import samples
 from kansci.solvers.unknowns import Unknowns
 from kansci.surgery.selection import select_edges
@@ -106,13 +106,21 @@ def _confirmed(
     best = Elimination(model, linear.loss, ())
     while low < high:
         count = high if best.dropped == () and high == len(dropped) else (low + high + 1) // 2
-        found = solve(linear.without(model, dropped[:count]), terms, steps=steps, progress=False)
-        if found.loss <= linear.limit(dropped[:count], allowed):
+        smaller, loss = _fitted(linear.without(model, dropped[:count]), terms, steps)
+        if loss <= linear.limit(dropped[:count], allowed):
             edges = tuple(edge for group in dropped[:count] for edge in group)
-            low, best = count, Elimination(found.model, found.loss, edges)
+            low, best = count, Elimination(smaller, loss, edges)
         else:
             high = count - 1
     return best
+
+
+def _fitted(model: MultKAN, terms: list[Residual], steps: int) -> tuple[MultKAN, float]:
+    """The model fitted, if there is anything left to fit, and its loss."""
+    if not len(Unknowns(model)):
+        return model, problem_loss(model, terms)
+    found = solve(model, terms, steps=steps, progress=False)
+    return found.model, found.loss
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,8 @@ def suggest_sum(curve: Curve, *, resolution: float = RESOLUTION) -> SumSuggestio
         One function or several.
 
     Example:
-        >>> x = torch.linspace(-1, 1, 200, dtype=torch.float64)
-        >>> curve = Curve(x, x**2 / 2 + x**4 / 4, torch.full((200, 1), 200**-0.5, dtype=torch.float64))
+        >>> x = torch.linspace(-1, 1, 40, dtype=torch.float64)
+        >>> curve = Curve(x, x**2 / 2 + x**4 / 4, torch.full((40, 1), 40**-0.5, dtype=torch.float64))
         >>> [term.function for term in suggest_sum(curve).terms]
         ['x**2', 'x**4']
     """

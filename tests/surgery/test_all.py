@@ -13,7 +13,7 @@ from torch import Tensor
 import kansci as ks
 from kansci.surgery.carry import carry_inputs
 from kansci.surgery.gather import Fresh, Part, gather_nodes
-from kansci.surgery.symbolize import drop_splines, set_symbol, split_edge
+from kansci.surgery.symbolize import branch_edge, drop_splines, set_symbol, split_edge
 from tests.helpers import assert_same
 from tests.strategies import models, points, seeds
 
@@ -34,6 +34,7 @@ PUBLIC: dict[str, Surgery] = {
     "widen": lambda model, x: ks.widen(model, 1, 1, [2, 3]),
 }
 INNER: dict[str, Surgery] = {
+    "branch_edge": lambda model, x: branch_edge(model, ks.Edge(0, 1, 1), [("sin", UNIT), ("x", UNIT)]),
     "carry_inputs": lambda model, x: carry_inputs(model),
     "deepen the outputs": lambda model, x: ks.deepen(model, len(model.layers) + 1),
     "drop_splines": lambda model, x: drop_splines(model, [ks.Edge(0, 0, 0)]),
@@ -44,6 +45,7 @@ INNER: dict[str, Surgery] = {
     "thaw one": lambda model, x: ks.thaw(model, x, [ks.Edge(0, 1, 0)], tolerance=1e-1),
 }
 SURGERY = PUBLIC | INNER
+UNIT = (1.0, 0.0, 1.0, 0.0)
 RECORDS = {"Pruning", "connection_cost", "modular"}
 KEEPING: dict[str, Surgery] = {
     "arrange": ks.arrange,

@@ -4,11 +4,11 @@ import pytest
 import torch
 from hypothesis import given
 
-from kansci import Edge, MultKAN, formula, hold_constants, kanpile, load, perturb, save
+from kansci import Edge, MultKAN, formula, hold_constants, kanpile, load, perturb, save, trace
 from kansci.errors import ConfigError, UnknownFunctionError
 from kansci.solvers.unknowns import Unknowns
 from kansci.surgery.carry import carry_inputs, drop_idle
-from kansci.surgery.symbolize import drop_splines, set_symbol, split_edge
+from kansci.surgery.symbolize import branch_edge, drop_splines, set_symbol, split_edge
 from tests.helpers import assert_same
 from tests.strategies import seeds
 
@@ -89,3 +89,31 @@ def test_held_constants_are_no_unknowns(tmp_path):
     assert len(Unknowns(load(tmp_path / "model.h5"))) == 0
     assert len(Unknowns(model)) == free
     assert len(Unknowns(hold_constants(model, free=[Edge(0, 0, 1)]))) == 2
+
+
+def test_branched_edges_are_sums_and_others_stay():
+    model = MultKAN([2, [2, 1], 1], seed=3)
+    edge = Edge(0, 1, 0)
+    terms = [("x**2", (1.0, 0.0, 0.5, 0.0)), ("sin", (2.0, 0.3, 1.0, -1.0)), ("exp", (1.0, 0.0, -0.25, 0.0))]
+    branched = branch_edge(model, edge, terms)
+    assert len(branched.layers) == len(model.layers) + 1
+    x = X[:, 0]
+    wanted = trace(set_symbol(model, edge, "x", (1.0, 0.0, 0.0, 0.0)), X).subnodes[0].clone()
+    wanted[:, 1] += x**2 / 2 + (2 * x + 0.3).sin() - 1 - x.exp() / 4
+    assert_same(trace(branched, X).subnodes[1], wanted, 1e-13)
+
+
+def test_branches_of_one_are_symbols():
+    model, edge = MultKAN([2, 1], seed=3), Edge(0, 0, 1)
+    constants = (2.0, 0.5, 3.0, -1.0)
+    branched = branch_edge(model, edge, [("sin", constants)])
+    assert branched.config == set_symbol(model, edge, "sin", constants).config
+    assert torch.equal(branched(X), set_symbol(model, edge, "sin", constants)(X))
+
+
+def test_branches_are_of_something():
+    model = MultKAN([2, 1])
+    with pytest.raises(ConfigError, match="expected at least one function, got none"):
+        branch_edge(model, Edge(0, 0, 0), [])
+    with pytest.raises(ConfigError):
+        branch_edge(model, Edge(0, 0, 2), [("sin", (1.0, 0.0, 1.0, 0.0))])
