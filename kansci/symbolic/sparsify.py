@@ -133,10 +133,9 @@ def sparsify(
 
     Example:
         >>> x = 2 * torch.rand(60, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 1
-        >>> y = x[:, :1] + x[:, 1:].square()
-        >>> found = sparsify(MultKAN([2, 2, 1], grid=2), (x, y), weights=[1e-2], starts=1, steps=20)
-        >>> [width.n_nodes for width in found.model.config.columns]
-        [2, 1, 1]
+        >>> found = sparsify(MultKAN([2, 1], grid=2), (x, x[:, :1].square()), weights=[1e-2], starts=1, steps=20)
+        >>> found.model.inputs, found.trials[0].edges
+        ((0, 1), 1)
     """
     data = data if isinstance(data, Dataset) else Dataset(*data)
     _check(model, weights, starts)

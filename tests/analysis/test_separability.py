@@ -28,9 +28,17 @@ KNOWN = {
     "no structure": (lambda x: (x[:, 0] * x[:, 1]).sin() + (x[:, 1] * x[:, 2]).exp() * x[:, 3].cos(), "no", "no", "no"),
 }
 
+LONGEST = "sin(3(xy+zw))", "generalized"
 
-@pytest.mark.parametrize("name", KNOWN)
-@pytest.mark.parametrize("number, kind", list(enumerate(("additive", "multiplicative", "generalized"))))
+
+@pytest.mark.parametrize(
+    "name, number, kind",
+    [
+        pytest.param(name, number, kind, marks=pytest.mark.slow if (name, kind) == LONGEST else ())
+        for name in KNOWN
+        for number, kind in enumerate(("additive", "multiplicative", "generalized"))
+    ],
+)
 def test_known_functions(name, number, kind, unchecked):
     f, *expected = KNOWN[name]
     assert groups_of(f, points(), kind) == expected[number]

@@ -205,6 +205,7 @@ def test_integrals_in_the_plane(field, names, domain, expected):
     assert sympy.simplify(found - wanted) == 0 or sympy.simplify(found + wanted) == 0
 
 
+@pytest.mark.slow
 def test_a_network_finds_what_the_library_lacks():
     found = find_conserved(VectorField.read("p, -sin(q)", ["q", "p"], (-2, 2)), library=False)
     assert found.count == 1
