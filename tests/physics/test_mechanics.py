@@ -41,7 +41,9 @@ def test_random_starts_are_random():
 def test_groups_are_all_spline_edges():
     for parts in ((), ("inertia",), PARTS):
         found = mechanics(TWO, BOX, parts=parts, kinetic=False)
-        splines = {Edge(0, *own) for own in found.model.layers[0].splines.mask.nonzero().tolist()}
+        own = found.model.layers[0].splines
+        assert own is not None
+        splines = {Edge(0, *place) for place in own.mask.nonzero().tolist()}
         assert {edge for group in found.groups for edge in group} == splines
 
 
