@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -108,7 +107,7 @@ def split_edge(model: MultKAN, edge: Edge) -> tuple[MultKAN, Edge]:
     return split, Edge(number + 1, target, place)
 
 
-def branch_edge(model: MultKAN, edge: Edge, functions: Sequence[tuple[str, Sequence[Any]]]) -> MultKAN:
+def branch_edge(model: MultKAN, edge: Edge, functions: Sequence[tuple[str, Sequence[float]]]) -> MultKAN:
     """Put a sum of functions in the place of an edge.
 
     A further column copies the sources of its layer, and the source of the edge once for each function.
@@ -125,7 +124,7 @@ def branch_edge(model: MultKAN, edge: Edge, functions: Sequence[tuple[str, Seque
         ConfigError: the model has no such edge, or there are no functions.
 
     Example:
-        >>> functions = [("x**2", (1, 0, 0.5, 0)), ("x**4", (1, 0, 0.25, 0))]
+        >>> functions = [("x**2", (1.0, 0.0, 0.5, 0.0)), ("x**4", (1.0, 0.0, 0.25, 0.0))]
         >>> model = branch_edge(MultKAN([1, 1]), Edge(0, 0, 0), functions)
         >>> model(torch.full((1, 1), 2.0, dtype=torch.float64)).item()
         6.0

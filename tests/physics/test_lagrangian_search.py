@@ -27,6 +27,7 @@ def test_unknown_parts():
         find_lagrangian(X, -X[:, :1], ["q", "v"], parts=[("magic",)])
 
 
+@pytest.mark.slow
 def test_a_network_without_a_formula():
     found = find_lagrangian(X, -X[:, :1], ["q", "v"], parts=[()], read=False)
     assert found.formulas is None

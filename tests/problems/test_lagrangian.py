@@ -71,7 +71,7 @@ def test_names_of_columns(tmp_path):
 
 def test_tables_that_lack_columns(tmp_path):
     path = write(tmp_path / "few.csv", q=T, v=T)
-    with pytest.raises(ConfigError, match=r"accelerations a, or times 't', in .*few.csv, found"):
+    with pytest.raises(ConfigError, match=r"accelerations a, or times, t or time, in .*few.csv, found"):
         take_samples(custom(data=path))
     with pytest.raises(ConfigError, match="expected a column 'F', found"):
         take_samples(custom(data=write(tmp_path / "all.csv", q=T, v=T, a=T), forces=("F",)))

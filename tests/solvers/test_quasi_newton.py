@@ -235,7 +235,7 @@ def growth() -> list[Residual]:
 
 
 @quick
-@pytest.mark.parametrize("method", ["bfgs", "lbfgs"])
+@pytest.mark.parametrize("method", ["bfgs", pytest.param("lbfgs", marks=pytest.mark.slow)])
 def test_bounds_hold(method):
     """A bound that stops a scalar, one that lets it go from where it starts, and one that is never met."""
     model, _ = exponential()

@@ -72,6 +72,7 @@ def test_a_killed_solve_goes_on_to_the_bit(method, number, tmp_path):
     assert_equal(run(method=method, checkpoint=kept), whole)
 
 
+@pytest.mark.slow
 def test_points_chosen_on_the_way_are_kept(tmp_path):
     chosen = torch.linspace(0, 0.9, 30, dtype=torch.float64)[:, None]
 

@@ -47,7 +47,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", ["a function that was missing", "inside a product"])
+@pytest.mark.parametrize(
+    "case", ["a function that was missing", pytest.param("inside a product", marks=pytest.mark.slow)]
+)
 def test_formulas_are_corrected(case):
     check_correction(case, 0.0)
 
