@@ -13,3 +13,7 @@ from . import pde as pde
 from . import rollout as rollout
 from . import smoothing as smoothing
 from . import trajectories as trajectories
+from .conserved_motions import conserved_in_motions as conserved_in_motions
+from .conserved_search import find_conserved as find_conserved
+from .field import VectorField as VectorField
+from .lagrangian_search import find_lagrangian as find_lagrangian

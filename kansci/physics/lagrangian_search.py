@@ -161,7 +161,7 @@ def find_lagrangian(
     best = min(attempts, key=lambda own: own.error)
     good = next(own for own in attempts if own.error <= max(RESOLVED, best.error / BETTER))
     if good.error <= RESOLVED:
-        data.judges[JUDGES:] = False
+        search.data = replace(data, judges=_thinned(judges, JUDGES))
     network, terms, allowed = search.smallest(good, attempts)
     readings = _readings(network, terms, allowed, good.error) if read else []
     model = _settled(readings, terms, x, motions) if readings else None
@@ -179,6 +179,14 @@ def _ladder(d: int) -> list[tuple[str, ...]]:
             ("inertia", "friction", "gyroscopic", "coupling"),
         ]
     return ladder
+
+
+def _thinned(chosen: Tensor, most: int) -> Tensor:
+    """As many of the chosen samples, evenly spread, as there may be at most."""
+    rows = chosen.nonzero()[:, 0]
+    kept = torch.zeros_like(chosen)
+    kept[rows[torch.linspace(0, len(rows) - 1, min(most, len(rows))).long()]] = True
+    return kept
 
 
 def _wrapped(x: Tensor, angles: Sequence[int]) -> Tensor:

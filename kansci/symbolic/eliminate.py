@@ -88,6 +88,8 @@ def eliminate(
         select_edges(model, group)
     dropped: list[tuple[Edge, ...]] = []
     for group in tried:
+        if set(group) <= {edge for own in dropped for edge in own}:
+            continue
         if linear.loss_without([*dropped, group]) <= SLACK * linear.limit([*dropped, group], allowed):
             dropped.append(group)
     return _confirmed(model, terms, linear, dropped, allowed, steps)
@@ -108,7 +110,7 @@ def _confirmed(
         count = high if best.dropped == () and high == len(dropped) else (low + high + 1) // 2
         smaller, loss = _fitted(linear.without(model, dropped[:count]), terms, steps)
         if loss <= linear.limit(dropped[:count], allowed):
-            edges = tuple(edge for group in dropped[:count] for edge in group)
+            edges = tuple(dict.fromkeys(edge for group in dropped[:count] for edge in group))
             low, best = count, Elimination(smaller, loss, edges)
         else:
             high = count - 1

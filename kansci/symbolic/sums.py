@@ -1,7 +1,8 @@
 """Edges that are sums of functions: a potential q^2/2 + q^4/4 is no function of LIBRARY, but two of them side by side.
 
-For every few functions from a short list with whole numbers inside, the best further function of LIBRARY with free
-constants is found by variable projection. What is chosen is simplest for its error, as for single functions.
+Sums are of two or three functions f(a x) from a short list with small whole numbers a, all combinations of which are
+tried with their best factors. What is chosen is simplest for its error, as for single functions; fits in the whole
+problem then move the constants inside, too.
 """
 
 import math
@@ -19,7 +20,7 @@ from kansci.functions import library_function
 from kansci.nn.multkan import MultKAN
 from kansci.surgery.symbolize import branch_edge
 from kansci.symbolic.projection import Curve
-from kansci.symbolic.suggest import RESOLUTION, edge_curve, suggestions
+from kansci.symbolic.suggest import LARGE, RESOLUTION, edge_curve, suggestions
 
 Constants = tuple[float, float, float, float]
 
@@ -115,7 +116,7 @@ def _fixed_sum(
     target = _rest(curve.nuisance, curve.values)
     factors = torch.linalg.solve_triangular(r, (q.T @ target)[:, None], upper=True)[:, 0]
     error = float((target - q @ (q.T @ target)).norm()) / size
-    if float((factors.abs() * 1.0).max()) > 30 * size:
+    if float(factors.abs().max()) > LARGE * size:
         return None
     complexity = sum(library_function(name).complexity for name, _ in chosen)
     terms = [Term(name, (a, 0.0, float(c), 0.0)) for (name, a), c in zip(chosen, factors / scales, strict=True)]
