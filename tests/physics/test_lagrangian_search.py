@@ -71,3 +71,10 @@ def test_forces_say_what_the_mass_is():
     found = find_lagrangian(X, (force - 4 * X[:, :1]) / 2, ["q", "v"], force=force)
     assert relative_error(found.model, X, force / 2 - 2 * X[:, :1], force) < 1e-8
     assert str(found.formulas) == "(-2*q**2 + v**2,)"
+
+
+def test_masks_of_the_caller_are_left_alone():
+    x = 2 * torch.rand(700, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) - 1
+    independent = torch.ones(700, dtype=torch.bool)
+    find_lagrangian(x, -x[:, :1], ["q", "v"], parts=[()], read=False, independent=independent)
+    assert independent.all()

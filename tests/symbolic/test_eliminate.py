@@ -62,3 +62,8 @@ def test_no_such_edges():
         eliminate(model, (X, Y), groups=[[Edge(0, 0, 3)]])
     with pytest.raises(ConfigError, match="expected a model with spline edges, got none"):
         eliminate(kanpile("x + y + z", ["x", "y", "z"]), (X, Y))
+
+
+def test_an_edge_of_several_groups_is_dropped_once():
+    found = eliminate(fitted(Y), (X, Y), groups=[[IDLE], [IDLE]])
+    assert found.dropped == (IDLE,)
