@@ -44,14 +44,14 @@ class Result:
     """What a problem found.
 
     Attributes:
-        model: the solution.
+        model: the solution, or several by name.
         metrics: flat numbers and booleans; None or NaN where a metric is not defined.
         formula: the solution as text, several formulas one a line, or None.
         table: rows to print, the first of them the header; by default the metrics.
         figures: file names without suffix, each with what draws it, called only if figures are wanted.
     """
 
-    model: nn.Module
+    model: nn.Module | Mapping[str, nn.Module]
     metrics: Mapping[str, Metric]
     formula: str | None = None
     table: Sequence[Sequence[str | Metric]] = ()

@@ -6,7 +6,7 @@ tensor operations, that autograd, torch.func and compilers can take apart, on an
 everything to the kernels. A third is that of nodes with one curve each, which are not summed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Protocol, runtime_checkable
@@ -55,6 +55,10 @@ class Basis(Protocol):
         """Write sum_c g_con b_cipn, point by point, of the splines and of the base function."""
         ...
 
+    def plain(self) -> "PlainBasis | NodeBasis":
+        """The functions alive at each point as tensors."""
+        ...
+
 
 @dataclass(frozen=True)
 class PlainBasis:
@@ -91,6 +95,10 @@ class PlainBasis:
     def detached(self) -> "PlainBasis":
         """The same as constants."""
         return replace(self, values=self.values.detach())
+
+    def plain(self) -> "PlainBasis":
+        """Itself."""
+        return self
 
     def weight_adjoint(self, seeds: Float[Tensor, "channels subnode n"]) -> Float[Tensor, "subnode in functions"]:
         """sum_cn g_con b_cipn: derivatives of seeded sums with respect to the weights."""
@@ -166,6 +174,10 @@ class NodeBasis:
         if splines is not None:
             splines[0] = self._columns(seeds)
 
+    def plain(self) -> "NodeBasis":
+        """Itself."""
+        return self
+
     def _columns(self, seeds: Float[Tensor, "orders in n"]) -> Float[Tensor, "in functions n"]:
         found = torch.einsum("min,mian->ian", seeds, self.values)
         return all_functions(found, in_functions(self.numbers), self.n_functions)
@@ -175,9 +187,15 @@ class CompiledBasis:
     """The same at the points of CPU tensors, by the kernels; functions are evaluated as often as they are needed."""
 
     def __init__(
-        self, library: Kernels, counts: dict[str, int], arrays: dict[str, Tensor], slopes: tuple[float, float]
+        self,
+        library: Kernels,
+        counts: dict[str, int],
+        arrays: dict[str, Tensor],
+        slopes: tuple[float, float],
+        plain: Callable[[], PlainBasis],
     ) -> None:
-        """Keep the numbers and arrays of `kernels.Edges`, without those that shapes tell."""
+        """Keep the numbers and arrays of `kernels.Edges`, without those that shapes tell, and the other way to them."""
+        self.plain = plain
         self._library, self._arrays, self._sources = library, arrays, arrays["jets"]
         channels, n_in, points = self._sources.shape
         shapes = {"channels": channels, "sources": n_in, "points": points, "pairs": len(arrays["pair"])}

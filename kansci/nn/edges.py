@@ -10,6 +10,7 @@ B-splines and the base function at the sources, is their basis, of which `kansci
 
 import math
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
@@ -204,7 +205,8 @@ class SplineEdges(nn.Module):
             "functions": self.n_functions,
             "splines": self.config.n_coef,
         }
-        return CompiledBasis(cast(Kernels, kernels(dtype)), counts, arrays, self.end_slopes)
+        plain = partial(self.plain, jet, knots)
+        return CompiledBasis(cast(Kernels, kernels(dtype)), counts, arrays, self.end_slopes, plain)
 
     def functions_at(self, x: Float[Tensor, "in n"]) -> Float[Tensor, "in functions n"]:
         """Values of all functions, the base function being the last."""

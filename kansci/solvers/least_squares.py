@@ -20,6 +20,7 @@ from kansci.solvers import ranks
 from kansci.solvers.growth import escapes, grow, is_far
 from kansci.solvers.method import Settings
 from kansci.solvers.normal import Linearization, Solve
+from kansci.solvers.sparse import SparseLinearization, linearize
 from kansci.solvers.system import Evaluation, System
 
 RAISE, LOWER, EASE = 3.0, 2.0, 5.0
@@ -31,7 +32,8 @@ PROBE = 0.1
 BEND = 2.0
 
 
-Direction = Callable[[System, Evaluation, Linearization, Solve], Tensor | None]
+Local = Linearization | SparseLinearization
+Direction = Callable[[System, Evaluation, Local, Solve], Tensor | None]
 
 
 class LevenbergMarquardt:
@@ -43,9 +45,10 @@ class LevenbergMarquardt:
 
     round = 10
 
-    def __init__(self, settings: Settings, damping: float = START_DAMPING) -> None:
-        """Start with a damping."""
-        self._settings, self.damping = settings, damping
+    def __init__(self, settings: Settings) -> None:
+        """Start with the damping that is asked for."""
+        self._settings = settings
+        self.damping = START_DAMPING if settings.damping is None else settings.damping
 
     def begin(self, system: System) -> None:
         """A new grid needs more damping than the end of the one before, and less than the first."""
@@ -53,7 +56,7 @@ class LevenbergMarquardt:
 
     def step(self, system: System, at: Evaluation) -> Evaluation | str:
         """A lower point, or the same function on grids that have grown."""
-        local = Linearization(system, at, self._settings.memory, self._settings.pinned(at.vector))
+        local = linearize(system, at, self._settings.memory, self._settings.pinned(at.vector))
         before = self.damping
         found = self._descend(system, at, local)
         if found is None:
@@ -71,7 +74,7 @@ class LevenbergMarquardt:
             raise CheckpointError(f"expected a damping of at least {SMALLEST_DAMPING}, got {damping}")
         self.damping = damping
 
-    def _descend(self, system: System, at: Evaluation, local: Linearization) -> Evaluation | None:
+    def _descend(self, system: System, at: Evaluation, local: Local) -> Evaluation | None:
         """Straight steps are tried where no bent one is lower: close to rounding, second differences are noise."""
         before = self.damping
         if system.is_least_squares:
@@ -81,7 +84,7 @@ class LevenbergMarquardt:
         self.damping = before
         return self._search(system, at, local, _straight_step)
 
-    def _search(self, system: System, at: Evaluation, local: Linearization, direction: Direction) -> Evaluation | None:
+    def _search(self, system: System, at: Evaluation, local: Local, direction: Direction) -> Evaluation | None:
         """Raise the damping until a step is lower, asks for wider grids, or promises less than rounding."""
         start = self.damping
         while self.damping < LARGEST_DAMPING:
@@ -101,18 +104,18 @@ class LevenbergMarquardt:
         return None
 
 
-def _promise(local: Linearization, damping: float) -> float:
+def _promise(local: Local, damping: float) -> float:
     """How much a damped step lowers the linearized loss."""
     solve = local.damped(damping)
     return math.inf if solve is None else float(local.gradient @ solve(local.gradient))
 
 
-def _straight_step(system: System, current: Evaluation, local: Linearization, solve: Solve) -> Tensor:
+def _straight_step(system: System, current: Evaluation, local: Local, solve: Solve) -> Tensor:
     """The damped Gauss-Newton step."""
     return -solve(local.gradient)
 
 
-def _bent_step(system: System, current: Evaluation, local: Linearization, solve: Solve) -> Tensor | None:
+def _bent_step(system: System, current: Evaluation, local: Local, solve: Solve) -> Tensor | None:
     """The same with geodesic acceleration, or None where the acceleration is too large to be meant."""
     velocity = _straight_step(system, current, local, solve)
     probe = system.evaluate(current.vector + PROBE * velocity)
@@ -122,5 +125,5 @@ def _bent_step(system: System, current: Evaluation, local: Linearization, solve:
     return velocity + acceleration / 2 if ranks.agree(gentle) else None
 
 
-def _length(step: Tensor, local: Linearization) -> float:
+def _length(step: Tensor, local: Local) -> float:
     return float((step.square() * local.scale).sum().sqrt())

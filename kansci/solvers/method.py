@@ -22,6 +22,7 @@ class Settings(NamedTuple):
         batch_size: points of a batch, over all terms; None for all.
         rate: learning rate, as a function of the share of the epochs that have passed; None for the method's own.
         seed: of the order of points.
+        damping: of the first step, where the method has one; None for its own.
     """
 
     memory: float
@@ -30,6 +31,7 @@ class Settings(NamedTuple):
     batch_size: int | None = None
     rate: Callable[[float], float] | None = None
     seed: int = 0
+    damping: float | None = None
 
     def clip(self, vector: Float[Tensor, "p"]) -> Float[Tensor, "p"]:
         """The nearest vector within the bounds."""

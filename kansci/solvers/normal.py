@@ -30,6 +30,11 @@ class Pinned(NamedTuple):
         return (self.low & (gradient > 0)) | (self.high & (gradient < 0))
 
 
+def floor_of(damping: float) -> float:
+    """The share of the largest diagonal element that is added to all."""
+    return min(max(damping, LEAST_FLOOR), MOST_FLOOR)
+
+
 class Linearization:
     """The Jacobian J of weighted residuals r at one point, as factors, kept where memory allows, else recomputed.
 
@@ -137,7 +142,7 @@ class Linearization:
         return None if ranks.agree(int(info)) else factor
 
     def _added(self, damping: float) -> Tensor:
-        return damping * self._scale(min(max(damping, LEAST_FLOOR), MOST_FLOOR))
+        return damping * self._scale(floor_of(damping))
 
     def _solve_wide(self, wide: Float[Tensor, "p n"], added: Float[Tensor, "p"]) -> Solve | None:
         """By the identity of Woodbury, once refined."""

@@ -1,5 +1,6 @@
 """solve: any problem whose solution makes residuals of jets vanish."""
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -65,6 +66,7 @@ def solve(
     batch_size: int | None = None,
     rate: float | Callable[[float], float] | None = None,
     prior: Information | None = None,
+    damping: float | None = None,
 ) -> Solution:
     r"""Minimize a sum of squared residuals over the parameters of models and free scalars.
 
@@ -111,6 +113,8 @@ def solve(
         rate: learning rate of a first-order method: a number, from which it falls to 0 along a cosine, or a function
             of the share of the stage's epochs that have passed; by default 0.01.
         prior: what earlier data say of the unknowns, as `fit` passes it on; no grid is changed then.
+        damping: of the first step of "lm", by default 1e-3; the less, the nearer to a step of Gauss and Newton, which
+            solves what is linear at once.
 
     Returns:
         The solution. Ctrl-C returns the best so far with status "interrupted".
@@ -157,11 +161,13 @@ def solve(
         raise ConfigError(f'expected batch_size and rate with method="adam" or "sgd" only, got {method!r}')
     if prior is not None and grids is not None:
         raise ConfigError("expected no grids together with a prior, whose information belongs to the grids there are")
+    if damping is not None and (method != "lm" or not 0 < damping < math.inf):
+        raise ConfigError(f'expected a positive damping, with method="lm", got {damping} with {method!r}')
     if batch_size is not None and batch_size < 1:
         raise ConfigError(f"expected a batch_size of at least 1, got {batch_size}")
     kept = Checkpoint(checkpoint) if isinstance(checkpoint, str | os.PathLike) else checkpoint
     schedule = cosine(rate) if isinstance(rate, int | float) else rate
-    settings = Settings(memory, problem.bounds, steps, batch_size, schedule, seed)
+    settings = Settings(memory, problem.bounds, steps, batch_size, schedule, seed, damping)
     run = Run(
         problem,
         METHODS[method](settings),

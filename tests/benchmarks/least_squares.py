@@ -19,10 +19,10 @@ def accepted_step(model: ks.MultKAN, x: Tensor) -> Callable[[], object]:
     system = System([residual], {"model": Unknowns(model)})
     start = system.evaluate(system.read(x.new_zeros(0)))
     bounds = (x.new_zeros(0), x.new_zeros(0))
-    settings = Settings(1e9, bounds)
+    settings = Settings(1e9, bounds, damping=DAMPING)
 
     def step() -> Tensor:
-        method = LevenbergMarquardt(settings, DAMPING)
+        method = LevenbergMarquardt(settings)
         found = method.step(system, start)
         if isinstance(found, str) or not (found.loss < start.loss and method.damping < DAMPING):
             raise RuntimeError(f"expected one trial that lowers the loss, got damping {method.damping}")

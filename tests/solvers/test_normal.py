@@ -189,7 +189,7 @@ def tensors_of(block: FactoredBlock) -> Iterator[Tensor]:
 def test_solves_fall_equally_with_and_without_normal_equations(memory):
     system, at = system_and_start()
     ends = torch.tensor([-0.5, -1.0]).double(), torch.tensor([0.7, 1.0]).double()
-    method, found = LevenbergMarquardt(Settings(memory, ends), damping=1e-2), at
+    method, found = LevenbergMarquardt(Settings(memory, ends, damping=1e-2)), at
     for _ in range(8):
         found = cast(Evaluation, method.step(system, found))
     assert found.loss < 1e-2 * at.loss
