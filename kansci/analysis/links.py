@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kansci.analysis.slopes import Slopes
+from kansci.analysis.slopes import Factor, Slopes
 from kansci.analysis.surrogate import Surrogate
 from kansci.analysis.tables import leftover_size, offset_of, table_points
 from kansci.analysis.verdict import EDGE, judge
@@ -24,6 +24,7 @@ SIDE = 40  # of the table
 KNOTS = 40  # intervals of splines
 STEPS = 40
 RESOLUTION = 2e-5  # of splines: what is smaller does not speak against F
+TRIED, MOST = 241, 1.2  # factors that are tried for a column, and the largest, relative to known ones
 Factors = tuple[Float[Tensor, "m"], Float[Tensor, "m"]]
 
 
@@ -53,13 +54,40 @@ def _starts(table: Float[Tensor, "m m"], slopes: Slopes, points: Float[Tensor, "
     a, b = points[:, 0], points[0]
     yield _exponentials(*slopes.terms(a, b))
     factors = slopes.factors(a, b)
-    if factors is not None and torch.cat(factors).isfinite().all():
-        yield factors
+    if factors is not None:
+        p, q = factors
+        again = (p.values, _matched(table, p.values, q)), (_matched(table.mT, q.values, p), q.values)
+        yield min(((p.values, q.values), *again), key=lambda pair: _misfit(table, *pair))
     g = _additive_transform(table)
     yield _exponentials(g.mean(1), g.mean(0))
     for constant in (offset_of(table[None]), float(table.median())):
         u, _, vh = torch.linalg.svd(table - constant)
         yield u[:, 0], vh[0]
+
+
+def _misfit(table: Float[Tensor, "m k"], p: Float[Tensor, "m"], q: Float[Tensor, "k"]) -> float:
+    left, _ = _projected(table.flatten(), p, q)
+    return float(left.square().mean())
+
+
+def _matched(table: Float[Tensor, "m k"], p: Float[Tensor, "m"], q: Factor) -> Float[Tensor, "k"]:
+    """The factors of columns; where they are not sure, those that agree best with the F of the others."""
+    if q.sure.all() or not q.sure.any():
+        return q.values
+    sure, unsure = q.values[q.sure], table[:, ~q.sure]
+    tried = torch.linspace(-1, 1, TRIED, dtype=table.dtype) * MOST * sure.abs().max()
+    known, asked = (p[:, None] * sure).flatten(), (p[:, None] * tried).flatten()
+    values, _ = _spline(torch.cat([known, asked]))
+    ridge = 1e-7 * torch.eye(values.shape[1], dtype=values.dtype)
+    target = torch.cat([table[:, q.sure].flatten(), torch.zeros_like(ridge[0])])
+    weights = torch.linalg.lstsq(torch.cat([values[: len(known)], ridge]), target[:, None]).solution
+    fitted = (values[len(known) :] @ weights).reshape(len(p), -1)
+    inside = ((known.min() <= asked) & (asked <= known.max())).reshape(fitted.shape)
+    misfit = torch.where(inside[:, None], (fitted[:, None] - unsure[:, :, None]).square(), 0.0).sum(0)
+    misfit = torch.where(inside.sum(0) >= len(p) / 2, misfit / inside.sum(0).clamp(min=1), float("inf"))
+    found = q.values.clone()
+    found[~q.sure] = tried[misfit.argmin(1)]
+    return found
 
 
 def _exponentials(p: Float[Tensor, "m"], q: Float[Tensor, "k"]) -> Factors:
@@ -73,7 +101,7 @@ def _linked_size(surrogate: Surrogate, table: Float[Tensor, "m m"], factors: Fac
     m = len(table)
     target = table.flatten()
     freedom = (m * m / (m * m - 2 * m - KNOTS - 3)) ** 0.5
-    p, q = (factor / factor.abs().max() for factor in factors)
+    p, q = (factor / factor.abs().max().clamp(min=1e-300) for factor in factors)
     left, jacobian = _projected(target, p, q)
     damping, best = 1e-3, float(left.square().mean())
     for _ in range(STEPS):

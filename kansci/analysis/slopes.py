@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from kansci.analysis.surrogate import Surrogate
@@ -23,6 +23,21 @@ LEGS, DEGREE = 12, 8  # points of the paths along which slopes are added up, and
 TINY = 1e-300
 
 Terms = tuple[Float[Tensor, "m"], Float[Tensor, "k"]]
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One factor of F(p q) at some rows.
+
+    Attributes:
+        values: up to a constant.
+        sure: whether the factor has no zero on the way to a row; beyond a flat zero its size is hardly known.
+        error: share of the slopes that it does not agree with.
+    """
+
+    values: Float[Tensor, "m"]
+    sure: Bool[Tensor, "m"]
+    error: float
 
 
 @dataclass(frozen=True)
@@ -64,18 +79,17 @@ class Slopes:
         u, w = _balanced(*self.slopes)
         return self._term(0, a, w), self._term(1, b, u)
 
-    def factors(self, a: Float[Tensor, "m d"], b: Float[Tensor, "k d"]) -> Terms | None:
+    def factors(self, a: Float[Tensor, "m d"], b: Float[Tensor, "k d"]) -> tuple[Factor, Factor] | None:
         """The factors p(a) and q(b) of some rows, up to powers and constants; None where neither has a zero."""
         by_t, by_s = self.slopes
         by_p, by_q = _balanced(by_s, by_t)  # p / p' along the first curve, q / q' along the second one
         scale = by_t.norm() / (by_s * by_q).norm().clamp(min=TINY)
         by_p, by_q = scale * by_p, scale * by_q
         sides = _pencil(by_t, by_s * by_q), _pencil(by_s.mT, by_t.mT * by_p)
+        paths = self._pencils(0, a, by_q, sides[0]), self._pencils(1, b, by_p, sides[1])
         rates = [rate for side in sides for rate in _rates(*side)]
-        if not rates:
-            return None
-        rate = max(rates, key=abs)
-        return self._factor(0, a, by_q, sides[0], rate), self._factor(1, b, by_p, sides[1], rate)
+        found = [(_solved(*paths[0], rate), _solved(*paths[1], rate)) for rate in rates]
+        return min(found, key=lambda pair: pair[0].error + pair[1].error, default=None)
 
     def _term(self, which: int, rows: Float[Tensor, "m d"], other: Float[Tensor, "n"]) -> Float[Tensor, "m"]:
         """At each point of a path, the slope for which f_t w(s) = f_s u(t) holds best along the other curve."""
@@ -83,15 +97,10 @@ class Slopes:
         slopes = (ahead * aside * other).sum(-1) / aside.square().sum(-1).clamp(min=TINY)
         return slopes @ weights
 
-    def _factor(self, which: int, rows: Tensor, other: Tensor, side: tuple[Tensor, Tensor], rate: float) -> Tensor:
-        """The polynomial of a path that solves c p' = rate d p best, and is 1 at the start, far from zeros of p."""
-        nodes, _, ahead, aside = self._paths(which, rows, int((side[0].abs() / side[1].abs().clamp(min=TINY)).argmax()))
-        c, d = _pencil(ahead, aside * other)
-        powers = torch.arange(1, DEGREE + 1)
-        values = nodes[:, None] ** powers
-        system = c[..., None] * powers * nodes[:, None] ** (powers - 1) - rate * d[..., None] * values
-        weights = (torch.linalg.pinv(system, rtol=1e-9) @ (rate * d)[..., None])[..., 0]
-        return 1 + weights.sum(-1)
+    def _pencils(self, which: int, rows: Tensor, other: Tensor, curve: Terms) -> tuple[Tensor, Tensor, Tensor]:
+        """Paths from where p is far from its zeros: nodes, c and d of c p' = d p."""
+        nodes, _, ahead, aside = self._paths(which, rows, int(curve[0].abs().argmax()))
+        return nodes, *_pencil(ahead, aside * other)
 
     def _paths(self, which: int, rows: Float[Tensor, "m d"], node: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Straight paths from a node of a curve to rows: Gauss nodes and weights, slopes along paths and across."""
@@ -127,10 +136,23 @@ def _pencil(first: Float[Tensor, "*shape n"], second: Float[Tensor, "*shape n"])
 
 
 def _rates(c: Float[Tensor, "n"], d: Float[Tensor, "n"]) -> list[float]:
-    """The slopes of c / d where it passes zero."""
+    """The slopes of c / d where it passes zero: with one of them as rate, c p' = rate d p has a solution there."""
     ratio = c / torch.where(d == 0, TINY, d)
     zero = (ratio[1:] * ratio[:-1] < 0) & (c[1:].abs() + c[:-1].abs() < d[1:].abs() + d[:-1].abs())
     return (ratio.diff() / PLACES.diff())[zero].tolist()
+
+
+def _solved(nodes: Float[Tensor, "n"], c: Float[Tensor, "m n"], d: Float[Tensor, "m n"], rate: float) -> Factor:
+    """By the polynomials that solve c p' = rate d p best, being 1 at the start."""
+    powers = torch.arange(1, DEGREE + 1)
+    slopes, values = powers * nodes[:, None] ** (powers - 1), nodes[:, None] ** powers
+    system = c[..., None] * slopes - rate * d[..., None] * values
+    weights = (torch.linalg.pinv(system, rtol=1e-9) @ (rate * d)[..., None])[..., 0]
+    along = 1 + weights @ values.mT
+    left, right = c * (weights @ slopes.mT), rate * d * along
+    error = float((left - right).norm() / (left.norm() + right.norm()).clamp(min=TINY))
+    ends = 1 + weights.sum(-1)
+    return Factor(ends, (along > 0).all(-1) & (ends > 0), error)
 
 
 def _crossed(columns: Sequence[int], first: Float[Tensor, "*shape d"], second: Float[Tensor, "n d"]) -> Tensor:

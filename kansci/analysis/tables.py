@@ -74,7 +74,7 @@ def _without_spikes(table: Float[Tensor, "count m m"], kind: str, share: float) 
         worst = int(rest.abs().argmax())
         number, row, column = worst // m**2, worst // m % m, worst % m
         for _ in range(REPLACED):
-            table[number, row, column] -= rest[number, row, column]
+            table[number, row, column] -= rest[number, row, column] * m / (m - 1)
             rest[number] = leftover(table[number, None], kind)[0]
     return table
 
