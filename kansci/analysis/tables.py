@@ -66,16 +66,18 @@ def leftover_size(surrogate: Surrogate, table: Float[Tensor, "count m m"], kind:
 
 
 def _without_spikes(table: Float[Tensor, "count m m"], kind: str, share: float) -> Float[Tensor, "some m m"]:
-    """The tables after their worst cells, one after another, are replaced by what the others make of them."""
+    """The tables after their worst cells are replaced by what the others make of them, the very worst ones first."""
     table = table[table.isfinite().all(2).all(1)].clone()
-    rest = leftover(table, kind)
-    m = table.shape[1]
-    for _ in range(int(share * table.numel())):
-        worst = int(rest.abs().argmax())
-        number, row, column = worst // m**2, worst // m % m, worst % m
+    rest, m, left = leftover(table, kind), table.shape[1], int(share * table.numel())
+    while left > 0:
+        peaks, cells = rest.abs().flatten(1).max(1)
+        order = peaks.argsort(descending=True)
+        worst = order[peaks[order] >= peaks.max() / 2][:left]
         for _ in range(REPLACED):
-            table[number, row, column] -= rest[number, row, column] * m / (m - 1)
-            rest[number] = leftover(table[number, None], kind)[0]
+            spikes = rest.flatten(1)[worst, cells[worst]] * m / (m - 1)
+            table[worst, cells[worst] // m, cells[worst] % m] -= spikes
+            rest[worst] = leftover(table[worst], kind)
+        left -= len(worst)
     return table
 
 
