@@ -7,6 +7,8 @@ import pytest
 import torch
 
 import kansci as ks
+from kansci.analysis.surrogate import read_surrogate
+from kansci.analysis.webs import Joints
 from kansci.errors import ConfigError, DataError, ShapeError
 
 
@@ -132,6 +134,17 @@ def test_the_hessian_is_exact_and_standardized():
     assert float(found.hessian[2, 2]) == pytest.approx(float(2 * unit[2] ** 2 / spread))
     logarithm = ks.detect_separability(lambda x: (x.sum(1)).exp(), x, "multiplicative").hessian
     assert float(logarithm.max()) < 1e-12
+
+
+@pytest.mark.parametrize("outer", [lambda s: s, torch.sin])
+def test_terms_that_were_joined_needlessly_are_told_apart(outer, unchecked):
+    """x y is one factor of x y (z - w), but x and y are finer: rounding must not say which are joined first."""
+    f = lambda x: outer(x[:, 0] * x[:, 1] * (x[:, 2] - x[:, 3]))  # noqa: E731
+    x = points(1000)
+    joints = Joints(read_surrogate(f, x, None))
+    assert joints._finest([(0, 1), (2, 3)]) == ((0,), (1,), (2, 3))
+    assert joints._finest([(0, 1, 2), (3,)]) == ((0, 1, 2), (3,))
+    assert groups_of(f, x, "generalized") == ((0,), (1,), (2, 3))
 
 
 TURNING = {
