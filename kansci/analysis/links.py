@@ -14,47 +14,86 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from kansci.analysis.slopes import Factor, Slopes
 from kansci.analysis.surrogate import Surrogate
-from kansci.analysis.tables import leftover, offset_of, table_points
+from kansci.analysis.tables import leftover_size, offset_of, table_points
 from kansci.analysis.verdict import EDGE, judge
 from kansci.splines import evaluate_basis, extend_grid
 
 SIDE = 40  # of the table
-NODES = 24  # along each curve
-KNOTS = 20  # intervals of splines
+KNOTS = 40  # intervals of splines
 STEPS = 40
 RESOLUTION = 2e-5  # of splines: what is smaller does not speak against F
+TRIED, MOST = 241, 1.2  # factors that are tried for a column, and the largest, relative to known ones
 Factors = tuple[Float[Tensor, "m"], Float[Tensor, "m"]]
 
 
 def web_size(surrogate: Surrogate, a: Sequence[int], b: Sequence[int]) -> float:
     """Root mean square of what is not F(g(a) h(b)), relative to the spread."""
-    table = surrogate.values(table_points(surrogate, a, b, SIDE, 1)).to(torch.float64)
+    points = table_points(surrogate, a, b, SIDE, 1)
+    table = surrogate.values(points).to(torch.float64)
     if not table.isfinite().all():
         return float("nan")
-    parts = (
-        leftover(table, "additive"),
-        leftover(table, "multiplicative"),
-        leftover(table - offset_of(table), "multiplicative"),
-    )
-    sizes = [surrogate.size(own) for own in parts]
-    for factors in _starts(table[0]):
+    slopes = Slopes.of(surrogate, a, b)
+    sizes = [
+        leftover_size(surrogate, table, "additive"),
+        leftover_size(surrogate, table, "multiplicative"),
+        leftover_size(surrogate, table - offset_of(table), "multiplicative"),
+        slopes.size,
+    ]
+    for factors in _starts(table[0], slopes, points[0]):
         if any(judge(size, surrogate.noise) == "yes" for size in sizes):
-            return min(sizes)
+            break
         sizes.append(_linked_size(surrogate, table[0], factors))
-    size = min(*sizes, slope_size(surrogate, a, b))
+    size = min(sizes)
     return min(size, EDGE * surrogate.noise) if surrogate.given and size < RESOLUTION else size
 
 
-def _starts(table: Float[Tensor, "m m"]) -> Iterator[Factors]:
-    """First guesses: where the best G makes G(f) additive, and f less a constant as a product."""
+def _starts(table: Float[Tensor, "m m"], slopes: Slopes, points: Float[Tensor, "m m d"]) -> Iterator[Factors]:
+    """First guesses: what slopes say, where the best G makes G(f) additive, and f less a constant as a product."""
+    a, b = points[:, 0], points[0]
+    yield _exponentials(*slopes.terms(a, b))
+    factors = slopes.factors(a, b)
+    if factors is not None:
+        p, q = factors
+        again = (p.values, _matched(table, p.values, q)), (_matched(table.mT, q.values, p), q.values)
+        yield min(((p.values, q.values), *again), key=lambda pair: _misfit(table, *pair))
     g = _additive_transform(table)
-    p, q = g.mean(1) - g.mean(), g.mean(0) - g.mean()
-    scale = (p.std() ** 2 + q.std() ** 2).sqrt().clamp(min=1e-300)
-    yield (p / scale).exp(), (q / scale).exp()
+    yield _exponentials(g.mean(1), g.mean(0))
     for constant in (offset_of(table[None]), float(table.median())):
         u, _, vh = torch.linalg.svd(table - constant)
         yield u[:, 0], vh[0]
+
+
+def _misfit(table: Float[Tensor, "m k"], p: Float[Tensor, "m"], q: Float[Tensor, "k"]) -> float:
+    left, _ = _projected(table.flatten(), p, q)
+    return float(left.square().mean())
+
+
+def _matched(table: Float[Tensor, "m k"], p: Float[Tensor, "m"], q: Factor) -> Float[Tensor, "k"]:
+    """The factors of columns; where they are not sure, those that agree best with the F of the others."""
+    if q.sure.all() or not q.sure.any():
+        return q.values
+    sure, unsure = q.values[q.sure], table[:, ~q.sure]
+    tried = torch.linspace(-1, 1, TRIED, dtype=table.dtype) * MOST * sure.abs().max()
+    known, asked = (p[:, None] * sure).flatten(), (p[:, None] * tried).flatten()
+    values, _ = _spline(torch.cat([known, asked]))
+    ridge = 1e-7 * torch.eye(values.shape[1], dtype=values.dtype)
+    target = torch.cat([table[:, q.sure].flatten(), torch.zeros_like(ridge[0])])
+    weights = torch.linalg.lstsq(torch.cat([values[: len(known)], ridge]), target[:, None]).solution
+    fitted = (values[len(known) :] @ weights).reshape(len(p), -1)
+    inside = ((known.min() <= asked) & (asked <= known.max())).reshape(fitted.shape)
+    misfit = torch.where(inside[:, None], (fitted[:, None] - unsure[:, :, None]).square(), 0.0).sum(0)
+    misfit = torch.where(inside.sum(0) >= len(p) / 2, misfit / inside.sum(0).clamp(min=1), float("inf"))
+    found = q.values.clone()
+    found[~q.sure] = tried[misfit.argmin(1)]
+    return found
+
+
+def _exponentials(p: Float[Tensor, "m"], q: Float[Tensor, "k"]) -> Factors:
+    """Terms as factors of order one."""
+    scale = (p.std() ** 2 + q.std() ** 2).sqrt().clamp(min=1e-300)
+    return ((p - p.mean()) / scale).exp(), ((q - q.mean()) / scale).exp()
 
 
 def _linked_size(surrogate: Surrogate, table: Float[Tensor, "m m"], factors: Factors) -> float:
@@ -62,7 +101,7 @@ def _linked_size(surrogate: Surrogate, table: Float[Tensor, "m m"], factors: Fac
     m = len(table)
     target = table.flatten()
     freedom = (m * m / (m * m - 2 * m - KNOTS - 3)) ** 0.5
-    p, q = (factor / factor.abs().max() for factor in factors)
+    p, q = (factor / factor.abs().max().clamp(min=1e-300) for factor in factors)
     left, jacobian = _projected(target, p, q)
     damping, best = 1e-3, float(left.square().mean())
     for _ in range(STEPS):
@@ -127,39 +166,3 @@ def _spline(y: Float[Tensor, "n"]) -> tuple[Float[Tensor, "n p"], Float[Tensor, 
     blank = y.new_zeros(len(y), len(grid) + 2)
     values, slopes = (blank.scatter(1, places, alive[0, order].T) for order in (0, 1))
     return values, slopes
-
-
-def slope_size(surrogate: Surrogate, a: Sequence[int], b: Sequence[int]) -> float:
-    """The derivative of f along the best web's level lines, for curves through the range of a and of b.
-
-    Along t and s, f_t w(s) = f_s u(t). With rows and columns of the table f_t f_s scaled by the norms of f_s and f_t,
-    its first pair of singular vectors is u and w.
-    """
-    nodes = (1 - torch.cos(torch.pi * (torch.arange(NODES, dtype=torch.float64) + 0.5) / NODES)) / 2
-    starts, ends = zip(*(_curve(surrogate, group) for group in (a, b)), strict=True)
-    middle = surrogate.rows.median(0).values
-    points = middle.expand(NODES, NODES, surrogate.d).clone()
-    t = nodes.to(middle)
-    slopes = []
-    points[..., list(a)] = (starts[0] + t[:, None] * (ends[0] - starts[0]))[:, None]
-    points[..., list(b)] = (starts[1] + t[:, None] * (ends[1] - starts[1]))[None]
-    gradients = torch.nan_to_num(surrogate.gradients(points) / surrogate.unit).to(torch.float64)
-    for group, start, end in zip((a, b), starts, ends, strict=True):
-        slopes.append(gradients[..., list(group)] @ (end - start).to(torch.float64))
-    by_t, by_s = slopes
-    tiny = torch.finfo(torch.float64).tiny
-    rows, columns = by_s.norm(dim=1).clamp(min=tiny), by_t.norm(dim=0).clamp(min=tiny)
-    u, _, w = torch.linalg.svd(by_t * by_s / rows[:, None] / columns)
-    along_t, along_s = w[0] * rows[:, None], u[:, :1] * columns
-    length = (along_t.square() + along_s.square()).sqrt().clamp(min=tiny)
-    return float(((by_t * along_t - by_s * along_s) / length).square().mean().sqrt())
-
-
-def _curve(surrogate: Surrogate, group: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The two rows of a group between which f changes most, the others being at their medians."""
-    points = surrogate.rows.median(0).values.expand_as(surrogate.rows).clone()
-    points[:, list(group)] = surrogate.rows[:, list(group)]
-    values = torch.nan_to_num(surrogate.values(points))
-    if len(group) == 1:
-        values = surrogate.rows[:, group[0]]
-    return surrogate.rows[int(values.argmin()), list(group)], surrogate.rows[int(values.argmax()), list(group)]

@@ -17,7 +17,7 @@ from kansci.analysis.tables import (
     SHARE,
     SPLIT_SIDE,
     activities,
-    leftover,
+    leftover_size,
     near_rows,
     observed_size,
     off_support,
@@ -217,7 +217,7 @@ class _Evidence:
     def _size(self, points: Float[Tensor, "count m m d"], kind: str) -> float:
         """What is not separable in tables; where f is not known between the rows, no more than rows themselves say."""
         table = self.surrogate.values(points)
-        size, noise = self.surrogate.size(leftover(table, kind)), self.surrogate.noise
+        size, noise = leftover_size(self.surrogate, table, kind), self.surrogate.noise
         if self.doubtful and self.surrogate.given and judge(size, noise) == "no":
             seen = observed_size(table, near_rows(self.surrogate, points), kind)
             return size if judge(seen, noise) == "no" else EDGE * noise
@@ -274,7 +274,7 @@ class _Evidence:
         return None
 
     def _is(self, table: Tensor, kind: str) -> bool:
-        return judge(self.surrogate.size(leftover(table, kind)), self.surrogate.noise) == "yes"
+        return judge(leftover_size(self.surrogate, table, kind), self.surrogate.noise) == "yes"
 
     def _disagreement(self, offset: float, tables: Iterable[Tensor]) -> int:
         """The number of pairs that are no products after the subtraction."""

@@ -54,6 +54,11 @@ class Surrogate:
         """Number of inputs."""
         return self.rows.shape[1]
 
+    @property
+    def rare(self) -> float:
+        """Share of the points compared where hardly any row was."""
+        return min(TRIM, RARE / len(self.rows))
+
     @torch.no_grad()
     def values(self, points: Float[Tensor, "*shape d"]) -> Float[Tensor, "*shape"]:
         """Relative to the spread; not finite where f is not, which may be between the rows."""
@@ -85,7 +90,7 @@ class Surrogate:
         if not self.given or whole <= YES * self.noise:
             return whole
         core = float(squares[: max(1, int((1 - TRIM) * len(squares)))].mean().sqrt()) / TRIMMED
-        rare = int(min(TRIM, RARE / len(self.rows)) * len(squares))
+        rare = int(self.rare * len(squares))
         seen = float((squares[: len(squares) - rare].sum() / len(squares)).sqrt())
         return min(whole, max(core, EDGE * self.noise if seen > SPIKES * self.noise else 0.0))
 

@@ -9,8 +9,8 @@ References:
     Review of Economic Studies 35 (1968) 367.
 """
 
-from collections.abc import Sequence
-from itertools import combinations
+from collections.abc import Iterator, Sequence
+from itertools import combinations, islice
 
 from kansci.analysis.drift import group_drift
 from kansci.analysis.links import web_size
@@ -70,7 +70,7 @@ class Joints:
         return judge(self.size(group), self.surrogate.noise) == "yes"
 
     def joined(self, blocks: Sequence[tuple[int, ...]]) -> Groups:
-        """Blocks that act as one are joined until all pairs do, only two are left, or none does."""
+        """Blocks that act as one are joined until all pairs do, only two are left, or none does; then the finest."""
         blocks = sorted(blocks)
         while len(blocks) > 2:
             pairs = [pair for pair in combinations(blocks, 2) if self.acts_as_one(sum(pair, ()))]
@@ -80,6 +80,18 @@ class Joints:
             if joint is None:
                 break
             blocks = sorted([*(b for b in blocks if b not in joint), tuple(sorted(sum(joint, ())))])
+        return self._finest(blocks)
+
+    def _finest(self, blocks: Sequence[tuple[int, ...]]) -> Groups:
+        """Blocks that were joined needlessly are cut: terms of a sum act as one too, in whatever order they are joined.
+
+        If of a block cut in two and the other blocks all pairs act as one, each of these is a term of its own.
+        """
+        for block in blocks if len(blocks) > 1 else ():
+            others = [other for other in blocks if other != block]
+            for cut in islice(_cuts(block), MOST):
+                if all(self.acts_as_one(a + b) for a, b in combinations([*cut, *others], 2)):
+                    return self._finest(sorted([*cut, *others]))
         return tuple(blocks)
 
     def _cluster(self, blocks: Sequence[tuple[int, ...]], pairs: Sequence[tuple]) -> tuple | None:
@@ -107,3 +119,11 @@ class Joints:
                 if self.acts_as_one(sum(joint, ())):
                     return joint
         return None
+
+
+def _cuts(block: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """All ways to cut a block in two."""
+    first, *rest = block
+    for count in range(len(rest)):
+        for own in combinations(rest, count):
+            yield (first, *own), tuple(column for column in rest if column not in own)

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 import kansci as ks
+from kansci.analysis.surrogate import read_surrogate
+from kansci.analysis.webs import Joints
 from kansci.errors import ConfigError, DataError, ShapeError
 
 
@@ -132,6 +134,55 @@ def test_the_hessian_is_exact_and_standardized():
     assert float(found.hessian[2, 2]) == pytest.approx(float(2 * unit[2] ** 2 / spread))
     logarithm = ks.detect_separability(lambda x: (x.sum(1)).exp(), x, "multiplicative").hessian
     assert float(logarithm.max()) < 1e-12
+
+
+@pytest.mark.parametrize("outer", [lambda s: s, torch.sin])
+def test_terms_that_were_joined_needlessly_are_told_apart(outer, unchecked):
+    """x y is one factor of x y (z - w), but x and y are finer: rounding must not say which are joined first."""
+    f = lambda x: outer(x[:, 0] * x[:, 1] * (x[:, 2] - x[:, 3]))  # noqa: E731
+    x = points(1000)
+    joints = Joints(read_surrogate(f, x, None))
+    assert joints._finest([(0, 1), (2, 3)]) == ((0,), (1,), (2, 3))
+    assert joints._finest([(0, 1, 2), (3,)]) == ((0, 1, 2), (3,))
+    assert groups_of(f, x, "generalized") == ((0,), (1,), (2, 3))
+
+
+TURNING = {
+    "sin(x^2 + 3y)": lambda x: (x[:, 0] ** 2 + 3 * x[:, 1]).sin(),
+    "exp(-(x + y/2)^2)": lambda x: (-4 * (x[:, 0] + x[:, 1] / 2) ** 2).exp(),
+    "sin(3xy + 1)": lambda x: (3 * x[:, 0] * x[:, 1] + 1).sin(),
+    "sin(2xy^3 + 1)": lambda x: (2 * x[:, 0] * x[:, 1] ** 3 + 1).sin(),
+    "sin(4x exp(y))": lambda x: (4 * x[:, 0] * x[:, 1].exp()).sin(),
+}
+
+
+@pytest.mark.parametrize("error", [1e-2, pytest.param(1e-3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", TURNING)
+def test_an_outer_function_that_turns_around_hides_no_sum(name, error, unchecked):
+    """Slopes pass zero inside, where the error of f is all that there is of them."""
+    f, x = TURNING[name], points(500, 2)
+    spread = float(f(x).std())
+    blurred = lambda x: f(x) + error * spread * (3 * x[:, 0] - 2 * x[:, 1]).cos()  # noqa: E731
+    assert ks.detect_separability(blurred, x, "generalized", error=error).verdict == "yes"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("error", [1e-3, 1e-2])
+@pytest.mark.parametrize("name", TURNING)
+def test_no_outer_function_makes_a_sum_of_what_is_none(name, error, unchecked):
+    f, x = TURNING[name], points(500, 2)
+    broken = lambda x: f(x) + f(x).std() * x[:, 0] * (2 * x[:, 1]).sin() / 2  # noqa: E731
+    assert ks.detect_separability(broken, x, "generalized", error=error).verdict == "no"
+
+
+@pytest.mark.parametrize("kind, expected", [("additive", ((0, 1), (2,), (3,))), ("multiplicative", "no")])
+def test_a_place_where_no_row_is_decides_nothing(kind, expected, unchecked):
+    """Fits are far off in corners: one such cell spoils the averages of all cells of its table."""
+    f = lambda x: x[:, :2].prod(1) + x[:, 2:].square().sum(1)  # noqa: E731
+    spoiled = lambda x: f(x) + 50 * (x[:, ::2] > 0.93).all(1)  # noqa: E731
+    x = points(1000)
+    x = x[spoiled(x) == f(x)]
+    assert groups_of(spoiled, x, kind, error=1e-3) == expected
 
 
 def test_correlated_inputs_are_noticed():

@@ -104,6 +104,37 @@ FRESH = (
     ("x*y+sin(z)", "x y z", (0.001, 0.003)),
 )
 
+# Functions of sums and products that turn around, written after the tests of generalized sums had been changed for
+# such; and in the end some that are no generalized sums.
+TURNING = (
+    ("cos(2*x**2-3*y)", "x y", (-1, 1)),
+    ("exp(-4*(x*y-1/4)**2)", "x y", (-1, 1)),
+    ("(x**2+y**2-1)**2", "x y", (-1, 1)),
+    ("1/(1+(3*x+y**2)**2)", "x y", (-1, 1)),
+    ("sin(3*x*y+z)", "x y z", (-1, 1)),
+    ("exp(-(x+y+z)**2)", "x y z", (-1, 1)),
+    ("(x*y+z**2)**2", "x y z", (-1, 1)),
+    ("sin(4*x*y*z)", "x y z", (-1, 1)),
+    ("sin(2*log(x)+3*y)", "x y", (1, 3)),
+    ("cos(4*x/y)", "x y", (1, 3)),
+    ("(x-y)**2*exp(y-x)", "x y", (-2, 2)),
+    ("tanh(x+y)-(x+y)/2", "x y", (-2, 2)),
+    ("sqrt((x*y-z*w)**2+1/10)", "x y z w", (-1, 1)),
+    ("cos(3*(x+y)*(z-w))", "x y z w", (-1, 1)),
+    ("sin(x+y+z*w)", "x y z w", (-2, 2)),
+    ("(x+y)**4-2*(x+y)**2", "x y", (-1, 1)),
+    ("log(1+4*(x**2*y-1/2)**2)", "x y", (-1, 1)),
+    ("cos(5*sqrt(x**2+2*y**2+z**2))", "x y z", (0.2, 1.2)),
+    ("exp(-(x**3+2*y-z)**2)", "x y z", (-1, 1)),
+    ("1/(1+4*(x*exp(y)-1/2)**2)", "x y", (-1, 1)),
+    ("sin(2*x*y**3)+cos(2*x*y**3)", "x y", (-1, 1)),
+    ("cos(3*x+y)+sin(x*y)", "x y", (-1, 1)),
+    ("sin(2*x*y)+x*z", "x y z", (-1, 1)),
+    ("exp(-(x+y)**2)*z+x", "x y z", (-1, 1)),
+    ("cos(x+2*y+z)+x*z/2", "x y z", (-1, 1)),
+    ("(x*y-z)**2+y*z", "x y z", (-1, 1)),
+)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -285,7 +316,7 @@ def cases() -> tuple[Case, ...]:
 @cache
 def fresh_cases() -> tuple[Case, ...]:
     """Functions that no threshold was chosen by."""
-    return tuple(written(*row) for row in FRESH)
+    return tuple(written(*row) for row in FRESH + TURNING)
 
 
 def written(text: str, names: str, ends: tuple[float, float]) -> Case:
