@@ -38,6 +38,7 @@ REFINEMENT = (1, 2, 4)  # of the grid of small networks
 COARSER, COARSEST = 3, 3  # networks that begin on coarser splines, for each start, and the intervals that these have
 LOST = 0.1  # relative error above which a network has not found its way
 RESOLVED = 1e-3  # relative error below which nothing is left to find
+EXACT = 1e-9  # relative error of formulas with which finer splines are of no use
 FINE = 2e-3  # relative error below which splines are fine enough
 NEAR = 1.3  # errors that differ by this factor are equally good where splines are chosen
 WORSE = 1.5  # factor by which errors grow where splines are too fine for the data
@@ -223,9 +224,12 @@ def _trials(start: MultKAN, parts: Dataset, weights: Sequence[float], steps: int
             continue
         small = _without_needless(small, parts, error)
         grids = [factor * grid_of(small) for factor in REFINEMENT]
-        small, error = _fitted(small, parts, grids=grids, steps=RETRAINING)
-        misfit, formula = read_network(small, parts.x)
-        said = _fitted(formula, parts, steps=RETRAINING)[1]
+        for stages in (grids[:1], grids[1:]):
+            small, error = _fitted(small, parts, grids=stages, steps=RETRAINING)
+            misfit, formula = read_network(small, parts.x)
+            said = _fitted(formula, parts, steps=RETRAINING)[1]
+            if said <= EXACT:
+                break
         yield Sparse(weight, len(list_edges(small)), error, misfit, said if math.isfinite(said) else math.inf, small)
 
 
