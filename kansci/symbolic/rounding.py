@@ -27,6 +27,7 @@ EXACT = 1e-9  # relative error of constants that are fitted to data without nois
 NOTHING = 1e-10  # what may be zero, as far as the fit allows it
 MAX_DENOMINATOR, MOST_COMPLEX = 12, 100
 LEVEL = 0.05
+SHARES = (0.25, 0.5, 0.75)  # of the way to a number
 ROUNDING = 1e-13
 UNSEEN = 1e-11  # error relative to the outputs that fits may leave
 BASES = {1.0: 1, math.pi: 2, 1 / math.pi: 4, math.sqrt(2): 4, math.sqrt(3): 4, math.e: 4}  # with their complexity
@@ -117,6 +118,16 @@ class _Limits:
         allowed = stats.chi2.ppf(1 - LEVEL, taken) / max(samples - free - taken, 1)
         return changed if problem_loss(changed, self.terms) <= self.loss * (1 + allowed) else None
 
+    def moved(self, model: MultKAN, constant: Constant, number: float) -> MultKAN:
+        """A constant is a number: where this is undefined as long as the others stay, it goes there little by little."""
+        whole, value = _with_constants(model, [(constant, number)]), constant.estimate.value
+        if math.isfinite(problem_loss(whole, self.terms)):
+            return whole
+        for share in SHARES:
+            part = _with_constants(model, [(constant, value + share * (number - value))])
+            model = solve(part, self.terms, steps=self.steps, progress=False).model if len(Unknowns(part)) else part
+        return _with_constants(model, [(constant, number)])
+
 
 def _settled(model: MultKAN, limits: _Limits, wanted: Callable[[Constant], float | None], taken: int) -> MultKAN:
     """One constant after the other becomes the number that is wanted, the surest first.
@@ -134,7 +145,7 @@ def _settled(model: MultKAN, limits: _Limits, wanted: Callable[[Constant], float
             refused, before = [], taken
             continue
         constant, number = min(known, key=lambda pair: _uncertainty(pair[0]))
-        found = limits.fitted(_with_constants(model, [(constant, number)]), taken + 1)
+        found = limits.fitted(limits.moved(model, constant, number), taken + 1)
         if found is None:
             refused.append(_key(constant))
         else:

@@ -25,7 +25,6 @@ from kansci.errors import ConfigError
 from kansci.functions import library_function
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.residual import Residual
-from kansci.solvers.solution import Solution
 from kansci.solvers.solve import solve
 from kansci.solvers.statement import all_points, as_terms, problem_loss
 from kansci.solvers.unknowns import Unknowns
@@ -41,7 +40,7 @@ from kansci.tracing import trace
 TRIED = 6  # functions that fit an edge best
 SIMPLE = 2  # complexity of functions that are tried on each edge of spline networks, however they fit
 MISFIT = 10.0  # largest misfit of a function in units of its root mean square
-GLANCE, FIRST_STEPS = 3, 8  # of the first fit of each, where it is hopeless by then and where it is not
+FIRST_STEPS = 8  # of the first fit of each
 SMALLEST = 1e-300
 ROUNDING = 1e-20  # loss relative to that without the edge, below which formulas are equally good
 FLOOR = 100.0  # loss relative to that with splines, up to which simpler functions go on
@@ -356,7 +355,7 @@ class _Search:
         for suggestion in self.choices(state.model, edge):
             start = self.placed(state.model, edge, suggestion)
             for trial in (hold_constants(start, free=[edge]), start) if self.knows else (start,):
-                fitted = self.glanced_at(trial, min((own.loss for own, _ in found), default=math.inf))
+                fitted = solve(trial, self.terms, steps=FIRST_STEPS, progress=False)
                 if math.isfinite(fitted.loss):  # it may be undefined together with others
                     own = Trial(suggestion, fitted.loss, self.score(fitted.loss, trial, floor))
                     found.append((own, with_held_as(fitted.model, start)))
@@ -367,13 +366,6 @@ class _Search:
             _State(model, own.loss, (*state.steps, Snap(edge, own.suggestion.function, trials, state.loss, own.loss)))
             for own, model in found
         ]
-
-    def glanced_at(self, trial: MultKAN, best: float) -> Solution:
-        """A few steps, and a few more unless another function is far better by now."""
-        fitted = solve(trial, self.terms, steps=GLANCE, progress=False)
-        if not fitted.loss <= max(HOPELESS * best, self.floor):
-            return fitted
-        return solve(fitted.model, self.terms, steps=FIRST_STEPS - GLANCE, progress=False)
 
     def placed(self, model: MultKAN, edge: Edge, suggestion: Suggestion) -> MultKAN:
         """The network with a function in the place of an edge, moved as far as it errs if what follows needs that."""
