@@ -119,7 +119,7 @@ class _Limits:
         return changed if problem_loss(changed, self.terms) <= self.loss * (1 + allowed) else None
 
     def moved(self, model: MultKAN, constant: Constant, number: float) -> MultKAN:
-        """A constant is a number: where this is undefined as long as the others stay, it goes there little by little."""
+        """A constant becomes a number, little by little where this is undefined as long as the others stay."""
         whole, value = _with_constants(model, [(constant, number)]), constant.estimate.value
         if math.isfinite(problem_loss(whole, self.terms)):
             return whole
