@@ -19,15 +19,16 @@ from kansci.solvers.residual import Residual
 from kansci.solvers.solve import solve
 from kansci.solvers.statement import as_terms, output_size, problem_loss
 from kansci.solvers.unknowns import Unknowns
+from kansci.surgery.hold import with_held_as
 from kansci.symbolic.constants import exact_number
-from kansci.symbolic.estimates import Constant, constant_estimates
+from kansci.symbolic.estimates import Constant, constant_estimates, moved_constant
 
 WITHIN = 2.0  # standard errors
 EXACT = 1e-9  # relative error of constants that are fitted to data without noise
 NOTHING = 1e-10  # what may be zero, as far as the fit allows it
 MAX_DENOMINATOR, MOST_COMPLEX = 12, 100
 LEVEL = 0.05
-SHARES = (0.25, 0.5, 0.75)  # of the way to a number
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the way to a number
 ROUNDING = 1e-13
 UNSEEN = 1e-11  # error relative to the outputs that fits may leave
 BASES = {1.0: 1, math.pi: 2, 1 / math.pi: 4, math.sqrt(2): 4, math.sqrt(3): 4, math.e: 4}  # with their complexity
@@ -119,13 +120,17 @@ class _Limits:
         return changed if problem_loss(changed, self.terms) <= self.loss * (1 + allowed) else None
 
     def moved(self, model: MultKAN, constant: Constant, number: float) -> MultKAN:
-        """A constant becomes a number, little by little where this is undefined as long as the others stay."""
+        """A constant becomes a number, where this is undefined as long as the others stay, with these following it."""
         whole, value = _with_constants(model, [(constant, number)]), constant.estimate.value
         if math.isfinite(problem_loss(whole, self.terms)):
             return whole
         for share in SHARES:
-            part = _with_constants(model, [(constant, value + share * (number - value))])
-            model = solve(part, self.terms, steps=self.steps, progress=False).model if len(Unknowns(part)) else part
+            part = value + share * (number - value)
+            followed = moved_constant(model, self.terms, constant, part)
+            solution = solve(
+                _with_constants(followed, [(constant, part)]), self.terms, steps=self.steps, progress=False
+            )
+            model = with_held_as(solution.model, model)
         return _with_constants(model, [(constant, number)])
 
 
