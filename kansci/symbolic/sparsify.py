@@ -226,7 +226,7 @@ def _trials(start: MultKAN, parts: Dataset, weights: Sequence[float], steps: int
         grids = [factor * grid_of(small) for factor in REFINEMENT]
         for stages in (grids[:1], grids[1:]):
             small, error = _fitted(small, parts, grids=stages, steps=RETRAINING)
-            misfit, formula = read_network(small, parts.x)
+            misfit, formula = read_network(small, parts.x, error=error)
             said = _fitted(formula, parts, steps=RETRAINING)[1]
             if said <= EXACT:
                 break
