@@ -48,8 +48,13 @@ def standard_errors(system: System, at: Evaluation, columns: Sequence[int] | Non
 
 
 def response(system: System, at: Evaluation, column: int) -> Float[Tensor, "p"]:
-    """How all unknowns move with one of them, per unit of it, so that the linearized loss rises least."""
+    """How all unknowns move with one of them, per unit of it, so that the linearized loss rises least.
+
+    Where derivatives are not finite, the others stay.
+    """
     information = _information(system, at)
+    if not information.isfinite().all():
+        return torch.eye(system.size, dtype=at.vector.dtype)[column]
     units = information.diagonal().clamp(min=1e-300).sqrt()
     values, vectors = torch.linalg.eigh(information / units / units[:, None])
     direction = (vectors / values.clamp(min=RANK_TOLERANCE * values.max())) @ vectors[column] / units

@@ -127,6 +127,8 @@ class _Limits:
         for share in SHARES:
             part = value + share * (number - value)
             followed = moved_constant(model, self.terms, constant, part)
+            if not math.isfinite(problem_loss(followed, self.terms)):
+                break
             solution = solve(
                 _with_constants(followed, [(constant, part)]), self.terms, steps=self.steps, progress=False
             )

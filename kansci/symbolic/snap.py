@@ -177,11 +177,12 @@ def snap(
     )
     states = [_State(model, problem_loss(model, terms))]
     tried: list[_State] = []
-    known = None if search.knows else search.at_once(states[0], left)
-    if known is not None:
-        states, left = [known], []
-    for edge in left:
-        states, tried = search.advance(states, edge, beam)
+    while left:
+        known = None if search.knows else search.at_once(states[0], left)
+        if known is not None:
+            states, left = [known], []
+        else:
+            states, tried = search.advance(states, left.pop(0), beam)
     others: Iterable[MultKAN] = []
     if not search.knows and not spline_edges(states[0].model):
         states = [search.reduced(states[0]), *states[1:]]
@@ -260,7 +261,7 @@ class _Search:
         return schwarz(max(loss, floor), model, self.terms, price)
 
     def at_once(self, state: _State, edges: Sequence[Edge]) -> _State | None:
-        """All edges as what suits each of them best; nothing unless this is exact, as it is where splines are good."""
+        """All edges that are left as what suits each of them best, if this is exact, as with good splines."""
         model, chosen = state.model, [self.choices(state.model, edge)[0] for edge in edges]
         for edge, own in zip(edges, chosen, strict=True):
             model = set_symbol(model, edge, own.function, own.constants)
@@ -272,7 +273,7 @@ class _Search:
             Snap(edge, own.function, (Trial(own, fitted.loss, score),), state.loss, fitted.loss)
             for edge, own in zip(edges, chosen, strict=True)
         )
-        return _State(fitted.model, fitted.loss, tuple(steps))
+        return _State(fitted.model, fitted.loss, (*state.steps, *steps))
 
     def advance(self, states: list[_State], edge: Edge, beam: int) -> tuple[list[_State], list[_State]]:
         """The networks with one more edge snapped that are best, and those that promise most; and all of them."""
