@@ -38,6 +38,7 @@ def test_a_square_that_others_can_say_goes_with_all_that_leads_to_it():
     assert max(abs(found(a, b)) for a, b in [(0.3, 0.7), (-0.5, 0.1), (0.9, -0.9)]) < 1e-12
 
 
+@pytest.mark.slow
 def test_what_is_undefined_at_once_goes_little_by_little():
     """Without the mean of the third square the root would be of negative numbers."""
     y = (X.square().sum(1, keepdim=True) + 0.001).sqrt()
