@@ -47,6 +47,20 @@ def standard_errors(system: System, at: Evaluation, columns: Sequence[int] | Non
     return errors.tolist()
 
 
+def response(system: System, at: Evaluation, column: int) -> Float[Tensor, "p"]:
+    """How all unknowns move with one of them, per unit of it, so that the linearized loss rises least.
+
+    Where derivatives are not finite, the others stay.
+    """
+    information = _information(system, at)
+    if not information.isfinite().all():
+        return torch.eye(system.size, dtype=at.vector.dtype)[column]
+    units = information.diagonal().clamp(min=1e-300).sqrt()
+    values, vectors = torch.linalg.eigh(information / units / units[:, None])
+    direction = (vectors / values.clamp(min=RANK_TOLERANCE * values.max())) @ vectors[column] / units
+    return direction / direction[column]
+
+
 class Samples(NamedTuple):
     """Rows of a problem as samples of one noise, of standard deviation 1 where it is known.
 

@@ -1,5 +1,6 @@
 """The constants of symbolic edges with their standard errors."""
 
+import copy
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +10,7 @@ from kansci.config import Edge
 from kansci.nn.multkan import MultKAN
 from kansci.solvers.solution import Estimate
 from kansci.solvers.statement import as_terms, evaluated
-from kansci.solvers.uncertainty import standard_errors
+from kansci.solvers.uncertainty import response, standard_errors
 from kansci.solvers.unknowns import Unknowns
 
 
@@ -55,6 +56,28 @@ def constant_estimates(model: MultKAN, problem: Any, *, noise: float | Tensor | 
     errors = standard_errors(system, at, [column for column, *_ in places])
     found = zip(places, errors, strict=True)
     return [Constant(edge, name, letter, Estimate(float(at.vector[i]), e)) for (i, edge, name, letter), e in found]
+
+
+def moved_constant(model: MultKAN, problem: Any, constant: Constant, value: float) -> MultKAN:
+    """The network where a constant has another value, and the others have followed it as far as is linear.
+
+    Example:
+        >>> from kansci import kanpile
+        >>> from kansci.solvers.statement import problem_loss
+        >>> x = torch.linspace(-1, 1, 101, dtype=torch.float64)[:, None]
+        >>> model, data = kanpile("(x + 1)**2 - 2*x", ["x"]), (x, x**2 + 1)
+        >>> shift = next(own for own in constant_estimates(model, data) if own.letter == "b")
+        >>> problem_loss(moved_constant(model, data, shift, 0.99), data) < 1e-8
+        True
+    """
+    system, at = evaluated(model, as_terms(problem))
+    places = _places(model, system.models[""])
+    column = next(i for i, edge, _, letter in places if (edge, letter) == (constant.edge, constant.letter))
+    change = value - float(at.vector[column])
+    system.models[""].write(at.vector[: len(system.models[""])] + change * response(system, at, column))
+    moved = copy.deepcopy(model)
+    moved.load_state_dict(system.models[""].model.state_dict())
+    return moved
 
 
 def _places(model: MultKAN, unknowns: Unknowns) -> list[tuple[int, Edge, str, str]]:

@@ -10,7 +10,7 @@ from kansci.nn.multkan import MultKAN
 from kansci.surgery.fold import standardize_nodes
 from kansci.surgery.selection import list_edges
 from kansci.surgery.symbolize import set_symbol
-from kansci.symbolic.projection import Curve
+from kansci.symbolic.projection import ENOUGH, Curve
 from kansci.symbolic.suggest import Suggestion, edge_curve, suggestions
 
 
@@ -26,7 +26,7 @@ class Reading(NamedTuple):
     formula: MultKAN
 
 
-def read_network(model: MultKAN, x: Float[Tensor, "n d"]) -> Reading:
+def read_network(model: MultKAN, x: Float[Tensor, "n d"], *, error: float = 0.0) -> Reading:
     """Tell the functions of all edges, each by itself.
 
     Where one edge is all that leads to a node, it could be any other, as those that follow would make up for it. So
@@ -35,6 +35,7 @@ def read_network(model: MultKAN, x: Float[Tensor, "n d"]) -> Reading:
     Args:
         model: a network of splines.
         x: points whose activations are looked at.
+        error: of the network, relative to what it computes; functions that are as good need not be told any better.
 
     Example:
         >>> import torch
@@ -45,7 +46,7 @@ def read_network(model: MultKAN, x: Float[Tensor, "n d"]) -> Reading:
         (True, (('exp',),))
     """
     model, lone = standardize_nodes(model, x), _lone_edges(model)
-    found = {edge: _told(edge_curve(model, x, edge)) for edge in list_edges(model)}
+    found = {edge: _told(edge_curve(model, x, edge), error) for edge in list_edges(model)}
     formula, misfit = model, 0.0
     for edge, told in found.items():
         formula = set_symbol(formula, edge, told[0].function, told[0].constants)
@@ -54,7 +55,7 @@ def read_network(model: MultKAN, x: Float[Tensor, "n d"]) -> Reading:
             while (first.layer, first.source) in lone:
                 first = lone[first.layer, first.source]
                 each = max(each, _error(found[first]))
-            together = _error(_told(edge_curve(model, x, edge, start=first))) if first != edge else each
+            together = _error(_told(edge_curve(model, x, edge, start=first), error)) if first != edge else each
             misfit = max(misfit, min(each, together))
     return Reading(misfit, formula)
 
@@ -71,10 +72,10 @@ def _lone_edges(model: MultKAN) -> dict[tuple[int, int], Edge]:
     }
 
 
-def _told(curve: Curve) -> list[Suggestion]:
+def _told(curve: Curve, error: float) -> list[Suggestion]:
     """Functions that a curve may be; a constant where it does not vary or none is defined."""
     none = Suggestion("zero", (1.0, 0.0, 1.0, float(curve.values.mean())), 1.0 if curve.varies else 0.0, 0, 0.0)
-    return (suggestions(curve) if curve.varies else []) or [none]
+    return (suggestions(curve, enough=max(ENOUGH, error)) if curve.varies else []) or [none]
 
 
 def _error(told: list[Suggestion]) -> float:

@@ -24,6 +24,7 @@ STARTS = 3  # of each function
 STEPS, FIRST_STEPS = 60, 12
 HOPEFUL = 12  # functions that are polished to the end
 RARE, ENOUGH = 5, 1e-4  # functions of this complexity are tried where others have larger errors than this
+NEAR = 10.0  # largest error of these in units of the least of the others, with which they are polished
 FLAT = 1e-8  # relative decrease of the error after which starts are where they want to be
 HIGHEST, PHASES = 64.0, 8
 FREQUENCIES = torch.arange(0.4, HIGHEST, 0.4, dtype=torch.float64)
@@ -92,19 +93,21 @@ class Fit(NamedTuple):
     size: float
 
 
-def best_fits(functions: Sequence[Function], curve: Curve, *, polish: bool = True) -> list[Fit]:
+def best_fits(functions: Sequence[Function], curve: Curve, *, polish: bool = True, enough: float = ENOUGH) -> list[Fit]:
     """The best constants of each function that fits at all, roughly without polish.
 
-    Rare functions are left out where others fit well.
+    Rare functions are left out where others have errors that are small enough.
     """
     common = [row for row in functions if row.complexity < RARE]
     found = _fits(common, curve, polish)
-    if all(own.error > ENOUGH for own in found):
-        found += _fits([row for row in functions if row.complexity >= RARE], curve, polish)
+    least = min((own.error for own in found), default=1.0)
+    if least > enough:
+        found += _fits([row for row in functions if row.complexity >= RARE], curve, polish, NEAR * least)
     return found
 
 
-def _fits(functions: list[Function], curve: Curve, polish: bool) -> list[Fit]:
+def _fits(functions: list[Function], curve: Curve, polish: bool, worst: float = 1.0) -> list[Fit]:
+    """The best constants of each, polished if there are few better ones and they fit at all well."""
     starts = _Starts.search(functions, curve.at_abscissae())
     if starts is None:
         return []
@@ -112,8 +115,9 @@ def _fits(functions: list[Function], curve: Curve, polish: bool) -> list[Fit]:
     best = starts.best()
     if not polish:
         return starts.fits()
-    hopeful = torch.isin(starts.owner, starts.owner[best[:HOPEFUL]]).nonzero()[:, 0]
-    return starts.select(hopeful).on(curve).polished(STEPS).fits() + starts.select(best[HOPEFUL:]).on(curve).fits()
+    number = min(HOPEFUL, int((starts.cost[best] <= worst**2).sum()))
+    hopeful = torch.isin(starts.owner, starts.owner[best[:number]]).nonzero()[:, 0]
+    return starts.select(hopeful).on(curve).polished(STEPS).fits() + starts.select(best[number:]).on(curve).fits()
 
 
 def _project(curve: Curve, values: Float[Tensor, "*m n"]) -> Float[Tensor, "*m n"]:

@@ -19,14 +19,16 @@ from kansci.solvers.residual import Residual
 from kansci.solvers.solve import solve
 from kansci.solvers.statement import as_terms, output_size, problem_loss
 from kansci.solvers.unknowns import Unknowns
+from kansci.surgery.hold import with_held_as
 from kansci.symbolic.constants import exact_number
-from kansci.symbolic.estimates import Constant, constant_estimates
+from kansci.symbolic.estimates import Constant, constant_estimates, moved_constant
 
 WITHIN = 2.0  # standard errors
 EXACT = 1e-9  # relative error of constants that are fitted to data without noise
 NOTHING = 1e-10  # what may be zero, as far as the fit allows it
 MAX_DENOMINATOR, MOST_COMPLEX = 12, 100
 LEVEL = 0.05
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the way to a number
 ROUNDING = 1e-13
 UNSEEN = 1e-11  # error relative to the outputs that fits may leave
 BASES = {1.0: 1, math.pi: 2, 1 / math.pi: 4, math.sqrt(2): 4, math.sqrt(3): 4, math.e: 4}  # with their complexity
@@ -117,6 +119,22 @@ class _Limits:
         allowed = stats.chi2.ppf(1 - LEVEL, taken) / max(samples - free - taken, 1)
         return changed if problem_loss(changed, self.terms) <= self.loss * (1 + allowed) else None
 
+    def moved(self, model: MultKAN, constant: Constant, number: float) -> MultKAN:
+        """A constant becomes a number, where this is undefined as long as the others stay, with these following it."""
+        whole, value = _with_constants(model, [(constant, number)]), constant.estimate.value
+        if math.isfinite(problem_loss(whole, self.terms)):
+            return whole
+        for share in SHARES:
+            part = value + share * (number - value)
+            followed = moved_constant(model, self.terms, constant, part)
+            if not math.isfinite(problem_loss(followed, self.terms)):
+                break
+            solution = solve(
+                _with_constants(followed, [(constant, part)]), self.terms, steps=self.steps, progress=False
+            )
+            model = with_held_as(solution.model, model)
+        return _with_constants(model, [(constant, number)])
+
 
 def _settled(model: MultKAN, limits: _Limits, wanted: Callable[[Constant], float | None], taken: int) -> MultKAN:
     """One constant after the other becomes the number that is wanted, the surest first.
@@ -134,7 +152,7 @@ def _settled(model: MultKAN, limits: _Limits, wanted: Callable[[Constant], float
             refused, before = [], taken
             continue
         constant, number = min(known, key=lambda pair: _uncertainty(pair[0]))
-        found = limits.fitted(_with_constants(model, [(constant, number)]), taken + 1)
+        found = limits.fitted(limits.moved(model, constant, number), taken + 1)
         if found is None:
             refused.append(_key(constant))
         else:

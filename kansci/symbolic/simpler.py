@@ -10,8 +10,8 @@ from kansci.nn.multkan import MultKAN
 from kansci.solvers.residual import Residual
 from kansci.solvers.solve import solve
 from kansci.solvers.statement import all_points, problem_loss
-from kansci.surgery.selection import symbolic_edges
 from kansci.surgery.symbolize import set_symbol
+from kansci.symbolic.needless import functions_of
 from kansci.symbolic.suggest import edge_curve, suggestions
 
 
@@ -35,20 +35,10 @@ def simpler_networks(model: MultKAN, terms: Sequence[Residual], *, steps: int) -
         ['x', 'zero']
     """
     points = all_points(list(terms))
-    while choices := [own for edge in _functions(model) for own in _simpler(model, points, edge)]:
+    while choices := [own for edge in functions_of(model) for own in _simpler(model, points, edge)]:
         model = min(choices, key=lambda own: problem_loss(own, terms))
         model = solve(model, terms, steps=steps, progress=False).model
         yield model
-
-
-def _functions(model: MultKAN) -> list[Edge]:
-    """The edges that are functions, not constants."""
-    return [
-        Edge(number, target, source)
-        for number, layer in enumerate(model.layers)
-        for target, source in symbolic_edges(layer).nonzero().tolist()
-        if layer.config.symbols[target][source] != "zero"
-    ]
 
 
 def _simpler(model: MultKAN, points: Tensor, edge: Edge) -> Iterator[MultKAN]:

@@ -12,7 +12,7 @@ References:
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -32,6 +32,7 @@ from kansci.surgery.fold import fold_affine, standardize_nodes
 from kansci.surgery.hold import hold_constants, with_held_as
 from kansci.surgery.selection import select_edges, symbolic_edges
 from kansci.surgery.symbolize import set_symbol, split_edge
+from kansci.symbolic.needless import functions_of, without_needless
 from kansci.symbolic.simpler import simpler_networks
 from kansci.symbolic.suggest import LARGE, RESOLUTION, Suggestion, edge_curve, suggestions
 from kansci.tracing import trace
@@ -176,10 +177,16 @@ def snap(
     )
     states = [_State(model, problem_loss(model, terms))]
     tried: list[_State] = []
-    for edge in left:
-        states, tried = search.advance(states, edge, beam)
-    best = states[0].model
-    others = [] if search.knows or spline_edges(best) else simpler_networks(best, terms, steps=FIRST_STEPS)
+    while left:
+        known = None if search.knows else search.at_once(states[0], left)
+        if known is not None:
+            states, left = [known], []
+        else:
+            states, tried = search.advance(states, left.pop(0), beam)
+    others: Iterable[MultKAN] = []
+    if not search.knows and not spline_edges(states[0].model):
+        states = [search.reduced(states[0]), *states[1:]]
+        others = simpler_networks(states[0].model, terms, steps=FIRST_STEPS)
     visited = [*states, *tried, *(_State(own, problem_loss(own, terms)) for own in others)]
     finalists = tuple(Found(complexity(own.model), own.loss, fold_affine(own.model)) for own in states)
     return Snapping(finalists[0].model, states[0].steps, _front(visited), finalists)
@@ -253,17 +260,45 @@ class _Search:
         price = complexity(model) + strain(model, all_points(self.terms))
         return schwarz(max(loss, floor), model, self.terms, price)
 
+    def at_once(self, state: _State, edges: Sequence[Edge]) -> _State | None:
+        """All edges that are left as what suits each of them best, if this is exact, as with good splines."""
+        model, chosen = state.model, [self.choices(state.model, edge)[0] for edge in edges]
+        for edge, own in zip(edges, chosen, strict=True):
+            model = set_symbol(model, edge, own.function, own.constants)
+        fitted = solve(model, self.terms, steps=self.steps, progress=False)
+        if not all(fitted.loss <= ROUNDING * self.stake(state.model, edge) for edge in edges):
+            return None
+        score = self.score(fitted.loss, fitted.model, 0.0)
+        steps = (
+            Snap(edge, own.function, (Trial(own, fitted.loss, score),), state.loss, fitted.loss)
+            for edge, own in zip(edges, chosen, strict=True)
+        )
+        return _State(fitted.model, fitted.loss, (*state.steps, *steps))
+
     def advance(self, states: list[_State], edge: Edge, beam: int) -> tuple[list[_State], list[_State]]:
         """The networks with one more edge snapped that are best, and those that promise most; and all of them."""
         rounding = ROUNDING * self.stake(states[0].model, edge)
-        found = [own for state in states for own in self.children(state, edge, rounding)]
+        found: list[_State] = []
+        for state in states:
+            if complexity(state.model) < self.simplest_exact(found, rounding):
+                found += self.children(state, edge, rounding)
         if not found:
             raise ConfigError(f"expected a function that fits {edge}, got none of {self.functions or 'the library'}")
         best = self.ranked(found, rounding)[: beam // 2]
         simple = [own for own in self.promising(found, edge, rounding) if own not in best]
         chosen = [self.refined(state) for state in [*best, *simple][:beam]]
-        hopeful = max(HOPELESS * min(own.loss for own in chosen), self.floor)
-        return self.ranked([own for own in chosen if own.loss <= hopeful], rounding), found
+        hopeful, simplest = (
+            max(HOPELESS * min(own.loss for own in chosen), self.floor),
+            self.simplest_exact(chosen, rounding),
+        )
+        kept = [
+            own for own in chosen if own.loss <= rounding or (own.loss <= hopeful and complexity(own.model) < simplest)
+        ]
+        return self.ranked(kept, rounding), found
+
+    def simplest_exact(self, states: Sequence[_State], rounding: float) -> float:
+        """The least complexity of networks that leave nothing: what is neither simpler nor as good is not needed."""
+        return min((complexity(own.model) for own in states if own.loss <= rounding), default=math.inf)
 
     def stake(self, model: MultKAN, edge: Edge) -> float:
         """The loss with an edge's mean in its place, or, where that is not finite, with a part of what it varies."""
@@ -317,7 +352,7 @@ class _Search:
 
     def children(self, state: _State, edge: Edge, floor: float) -> list[_State]:
         """A network with an edge snapped in all ways that are worth trying."""
-        found = []
+        found: list[tuple[Trial, MultKAN]] = []
         for suggestion in self.choices(state.model, edge):
             start = self.placed(state.model, edge, suggestion)
             for trial in (hold_constants(start, free=[edge]), start) if self.knows else (start,):
@@ -360,6 +395,18 @@ class _Search:
         fitted = solve(state.model, self.terms, steps=self.steps, progress=False)
         steps = (*state.steps[:-1], replace(state.steps[-1], loss=fitted.loss))
         return _State(fitted.model, fitted.loss, steps)
+
+    def reduced(self, state: _State) -> _State:
+        """Without functions that are not needed once all is said."""
+
+        def score(model: MultKAN, stake: float) -> float:
+            return self.score(problem_loss(model, self.terms), model, ROUNDING * stake)
+
+        hopeful = max(HOPELESS * state.loss, self.floor)
+        model = without_needless(state.model, self.terms, score, hopeful=hopeful, steps=self.steps)
+        left, loss = functions_of(model), problem_loss(model, self.terms)
+        steps = (own if own.edge in left else replace(own, function="zero", loss=loss) for own in state.steps)
+        return _State(model, loss, tuple(steps))
 
 
 def _front(states: Sequence[_State]) -> tuple[Found, ...]:

@@ -38,6 +38,7 @@ REFINEMENT = (1, 2, 4)  # of the grid of small networks
 COARSER, COARSEST = 3, 3  # networks that begin on coarser splines, for each start, and the intervals that these have
 LOST = 0.1  # relative error above which a network has not found its way
 RESOLVED = 1e-3  # relative error below which nothing is left to find
+EXACT = 1e-9  # relative error of formulas with which finer splines are of no use
 FINE = 2e-3  # relative error below which splines are fine enough
 NEAR = 1.3  # errors that differ by this factor are equally good where splines are chosen
 WORSE = 1.5  # factor by which errors grow where splines are too fine for the data
@@ -145,7 +146,7 @@ def sparsify(
     trials: list[Sparse] = []
     size = len(cast(Tensor, parts.x_test))
     for start in map(begun, starts_of(model, grid, starts, seed)):
-        for trial in _trials(start, parts, weights, steps):
+        for trial in _trials(start, parts, weights, steps, max(LOST, WORSE * dense_error)):
             trials.append(trial)
             if trial.least_error <= RESOLVED:
                 break
@@ -208,8 +209,8 @@ def _finest(model: MultKAN, parts: Dataset) -> tuple[int, float]:
     return next(pair for pair in found if pair[1] <= max(FINE, NEAR * best))
 
 
-def _trials(start: MultKAN, parts: Dataset, weights: Sequence[float], steps: int) -> Iterator[Sparse]:
-    """What each penalty leaves, until nothing more can be found."""
+def _trials(start: MultKAN, parts: Dataset, weights: Sequence[float], steps: int, lost: float) -> Iterator[Sparse]:
+    """What each penalty leaves. Networks whose errors say that they are lost are not looked at any closer."""
     for weight in weights:
         penalty = Penalty(l1=weight, entropy=ENTROPY * weight)
         trained = fit(start, parts, penalty=penalty, steps=steps, progress=False).model
@@ -218,41 +219,66 @@ def _trials(start: MultKAN, parts: Dataset, weights: Sequence[float], steps: int
         except ConfigError:  # the penalty has left nothing
             continue
         small, error = _fitted(small, parts, grids=[grid_of(small)], steps=RETRAINING)
-        if error <= LOST:
-            small = _without_needless(small, parts, error)
+        if error > lost:
+            yield Sparse(weight, len(list_edges(small)), error, math.inf, math.inf, small)
+            continue
+        small = _without_needless(small, parts, error)
         grids = [factor * grid_of(small) for factor in REFINEMENT]
-        small, error = _fitted(small, parts, grids=grids, steps=RETRAINING)
-        misfit, formula = read_network(small, parts.x)
-        said = _fitted(formula, parts, steps=RETRAINING)[1]
+        for stages in (grids[:1], grids[1:]):
+            small, error = _fitted(small, parts, grids=stages, steps=RETRAINING)
+            misfit, formula = read_network(small, parts.x, error=error)
+            said = _fitted(formula, parts, steps=RETRAINING)[1]
+            if said <= EXACT:
+                break
         yield Sparse(weight, len(list_edges(small)), error, misfit, said if math.isfinite(said) else math.inf, small)
 
 
 def _without_needless(model: MultKAN, parts: Dataset, error: float) -> MultKAN:
-    """The network without edges in whose absence held-out errors are no larger, those tried first that matter least.
+    """The network without nodes and edges in whose absence held-out errors are no larger.
 
-    Functions can be shared between edges in many ways, so that one that matters may be needless.
+    Functions can be shared between edges in many ways, so that what matters may be needless: those that matter least
+    are tried first, and nodes before edges, as one edge alone of a needless node cannot go.
     """
-    number = 0
-    while number < len(edges := _weakest_first(model, parts.x)) > 1:
-        kept = [present_edges(layer) for layer in model.layers]
-        layer, target, source = edges[number]
-        kept[layer][target, source] = False
-        try:
-            smaller = cut_edges(model, trace(model, parts.x), kept)
-        except ConfigError:  # nothing would be left
-            number += 1
-            continue
-        smaller, without = _fitted(smaller, parts, grids=[grid_of(model)], steps=DENSE_STEPS)
-        if without <= max(RESOLVED, error):
-            model = smaller
-        else:
-            number += 1
+    for listed in (_hidden_nodes, _single_edges):
+        number = 0
+        while number < len(choices := listed(model, parts.x)):
+            smaller = _smaller(model, parts, choices[number])
+            if smaller is not None and smaller[1] <= max(RESOLVED, error):
+                model = smaller[0]
+            else:
+                number += 1
     return model
 
 
-def _weakest_first(model: MultKAN, x: Tensor) -> list[Edge]:
-    effects = attribution_scores(model, x).effects_per_output.largest().edges
-    return sorted(list_edges(model), key=lambda own: float(effects[own.layer][own.target, own.source]))
+def _smaller(model: MultKAN, parts: Dataset, edges: Sequence[Edge]) -> tuple[MultKAN, float] | None:
+    """The network without some edges, fitted anew, and its error; none where nothing would be left."""
+    kept = [present_edges(layer) for layer in model.layers]
+    for layer, target, source in edges:
+        kept[layer][target, source] = False
+    try:
+        smaller = cut_edges(model, trace(model, parts.x), kept)
+    except ConfigError:
+        return None
+    return _fitted(smaller, parts, grids=[grid_of(model)], steps=DENSE_STEPS)
+
+
+def _hidden_nodes(model: MultKAN, x: Tensor) -> list[list[Edge]]:
+    """The edges that start from each hidden node of several in a column, nodes that matter least first."""
+    scores = attribution_scores(model, x).effects_per_output.largest().nodes
+    found = [
+        (float(own[node]), [edge for edge in list_edges(model) if edge.layer == column and edge.source == node])
+        for column, own in enumerate(scores[:-1])
+        if column and len(own) > 1
+        for node in range(len(own))
+    ]
+    return [edges for _, edges in sorted(found, key=lambda pair: pair[0])]
+
+
+def _single_edges(model: MultKAN, x: Tensor) -> list[list[Edge]]:
+    """Each edge by itself, those that matter least first; nothing where there is only one."""
+    scores = attribution_scores(model, x).effects_per_output.largest().edges
+    edges = sorted(list_edges(model), key=lambda own: float(scores[own.layer][own.target, own.source]))
+    return [[own] for own in edges] if len(edges) > 1 else []
 
 
 def _fitted(model: MultKAN, parts: Dataset, **settings: Any) -> tuple[MultKAN, float]:

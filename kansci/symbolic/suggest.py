@@ -18,7 +18,7 @@ from kansci.functions import LIBRARY, library_function
 from kansci.nn.multkan import MultKAN
 from kansci.nn.symbols import SymbolicEdges
 from kansci.surgery.selection import select_edges
-from kansci.symbolic.projection import Curve, Fit, best_fits
+from kansci.symbolic.projection import ENOUGH, Curve, Fit, best_fits
 from kansci.tracing import trace
 
 POINTS = 400
@@ -91,11 +91,16 @@ def suggest(
 
 
 def suggestions(
-    curve: Curve, *, functions: Sequence[str] | None = None, resolution: float = RESOLUTION, polish: bool = True
+    curve: Curve,
+    *,
+    functions: Sequence[str] | None = None,
+    resolution: float = RESOLUTION,
+    polish: bool = True,
+    enough: float = ENOUGH,
 ) -> list[Suggestion]:
-    """Functions that a curve may be, best first; without polish, roughly."""
+    """Functions that a curve may be, best first; without polish, roughly; rare ones where no other is good enough."""
     rows = list(LIBRARY.values() if functions is None else map(library_function, functions))
-    fits = best_fits([row for row in rows if row.name != "zero"], curve, polish=polish)
+    fits = best_fits([row for row in rows if row.name != "zero"], curve, polish=polish, enough=enough)
     order = {row.name: number for number, row in enumerate(rows)}
     found = [_suggestion(fit, resolution) for fit in fits]
     return sorted(found, key=lambda own: (own.score, max(own.error, resolution), order[own.function]))
