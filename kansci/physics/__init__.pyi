@@ -8,6 +8,7 @@ from . import extremes as extremes
 from . import field as field
 from . import lagrangian as lagrangian
 from . import lagrangian_search as lagrangian_search
+from . import material_law as material_law
 from . import mechanics as mechanics
 from . import pde as pde
 from . import rollout as rollout
@@ -17,3 +18,4 @@ from .conserved_motions import conserved_in_motions as conserved_in_motions
 from .conserved_search import find_conserved as find_conserved
 from .field import VectorField as VectorField
 from .lagrangian_search import find_lagrangian as find_lagrangian
+from .material_law import find_material_law as find_material_law

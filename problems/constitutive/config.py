@@ -1,0 +1,42 @@
+"""What can be set of the search for a constitutive law."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the search for a constitutive law; what is not set follows from the case."""
+
+    case: Literal["p11", "p12_prior", "p12", "custom"] = "p11"
+
+    study: Literal["none", "data"] = "none"
+    """data: for p11 and p12, the fewest samples with the exact formula, with a right prior, without and with a wrong
+    one."""
+
+    data: Path | None = None
+    """Custom: a table (CSV or HDF5) whose columns are the variables, e.g. F11 to F33, and the response."""
+
+    target: str | None = None
+    """Custom: the column of the response; by default the last."""
+
+    prior: str | None = None
+    """A formula that is believed, in the names of the columns; "none" for none, by default that of the case."""
+
+    samples: int = 0
+    """Number of samples; 0 for the case's own."""
+
+    spread: float = 0.0
+    """Entries of F differ from those of the identity by so much at most; 0 for the case's own."""
+
+    noise: float = 0.0
+    """Standard deviation of the noise relative to that of the response."""
+
+    young: float = 1.0
+    """Young's modulus [any unit of stress]."""
+
+    poisson: float = 0.2
+    """Poisson's ratio [1]."""
+
+    seed: int = 0
