@@ -9,14 +9,15 @@ from typing import Literal
 class Config:
     """Settings of the search for a constitutive law; what is not set follows from the case."""
 
-    case: Literal["p11", "p12_prior", "p12", "custom"] = "p11"
+    case: Literal["p11", "p12_prior", "p12", "rubber", "custom"] = "p11"
 
     study: Literal["none", "data"] = "none"
     """data: for p11 and p12, the fewest samples with the exact formula, with a right prior, without and with a wrong
     one."""
 
     data: Path | None = None
-    """Custom: a table (CSV or HDF5) whose columns are the variables, e.g. F11 to F33, and the response."""
+    """Custom: a table (CSV or HDF5) whose columns are the variables, e.g. F11 to F33, and the response. Rubber: a CSV
+    file with the columns mode (uniaxial, equibiaxial, pure_shear), stretch [1] and nominal stress."""
 
     target: str | None = None
     """Custom: the column of the response; by default the last."""
@@ -32,6 +33,15 @@ class Config:
 
     noise: float = 0.0
     """Standard deviation of the noise relative to that of the response."""
+
+    curves: Literal["stretches", "invariants"] = "stretches"
+    """Rubber: what the energy's curves are taken of."""
+
+    train: tuple[str, ...] = ()
+    """Rubber: modes that the energy is fitted to; by default all in the table."""
+
+    grid: int = 16
+    """Rubber: intervals of each curve."""
 
     young: float = 1.0
     """Young's modulus [any unit of stress]."""

@@ -3,6 +3,7 @@
 import kansci as ks
 from problems.constitutive.config import Config
 from problems.constitutive.solve_component import solve_component, solve_table
+from problems.constitutive.solve_rubber import solve_rubber
 from problems.constitutive.study import study_data
 from problems.runner import Result
 
@@ -15,6 +16,8 @@ def solve(config: Config) -> Result:
         return study_data(config)
     if config.case == "custom":
         return solve_table(config)
+    if config.case == "rubber":
+        return solve_rubber(config)
     if config.data or config.target:
         raise ks.errors.ConfigError("expected --data and --target only with a case that reads a table")
     return solve_component(config)
