@@ -9,7 +9,7 @@ from typing import Literal
 class Config:
     """Settings of the search for a constitutive law; what is not set follows from the case."""
 
-    case: Literal["p11", "p12_prior", "p12", "rubber", "custom"] = "p11"
+    case: Literal["p11", "p12_prior", "p12", "energy", "rubber", "custom"] = "p11"
 
     study: Literal["none", "data"] = "none"
     """data: for p11 and p12, the fewest samples with the exact formula, with a right prior, without and with a wrong
@@ -17,7 +17,8 @@ class Config:
 
     data: Path | None = None
     """Custom: a table (CSV or HDF5) whose columns are the variables, e.g. F11 to F33, and the response. Rubber: a CSV
-    file with the columns mode (uniaxial, equibiaxial, pure_shear), stretch [1] and nominal stress."""
+    file with the columns mode (uniaxial, equibiaxial, pure_shear), stretch [1] and nominal stress. Energy: with the
+    columns F11, F12, F21, F22 (plane strain), or F11 to F33, and P11, ... of the first Piola stress."""
 
     target: str | None = None
     """Custom: the column of the response; by default the last."""
@@ -31,8 +32,12 @@ class Config:
     spread: float = 0.0
     """Entries of F differ from those of the identity by so much at most; 0 for the case's own."""
 
-    noise: float = 0.0
-    """Standard deviation of the noise relative to that of the response."""
+    noise: float | None = None
+    """Standard deviation of the noise relative to that of the response, or of each component of the stress; by default
+    none, for the case energy 1e-3."""
+
+    law: Literal["neo_hooke", "isihara", "haines_wilson", "gent_thomas", "arruda_boyce", "ogden"] = "neo_hooke"
+    """Energy: which of the benchmark's; another one by --data."""
 
     curves: Literal["stretches", "invariants"] = "stretches"
     """Rubber: what the energy's curves are taken of."""

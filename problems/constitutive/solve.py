@@ -3,6 +3,7 @@
 import kansci as ks
 from problems.constitutive.config import Config
 from problems.constitutive.solve_component import solve_component, solve_table
+from problems.constitutive.solve_energy import solve_energy
 from problems.constitutive.solve_rubber import solve_rubber
 from problems.constitutive.study import study_data
 from problems.runner import Result
@@ -18,6 +19,8 @@ def solve(config: Config) -> Result:
         return solve_table(config)
     if config.case == "rubber":
         return solve_rubber(config)
+    if config.case == "energy":
+        return solve_energy(config)
     if config.data or config.target:
         raise ks.errors.ConfigError("expected --data and --target only with a case that reads a table")
     return solve_component(config)

@@ -26,7 +26,7 @@ def solve_component(config: Config) -> Result:
     case, constants = CASES[config.case], lame(config.young, config.poisson)
     spread = config.spread or case.spread
     x = deformations(config.samples or SAMPLES, spread, config.seed)
-    y = measured(case.response(x, constants), config.noise, config.seed)
+    y = measured(case.response(x, constants), config.noise or 0.0, config.seed)
     x_test = deformations(TEST_SAMPLES, spread, TEST_SEED + config.seed)
     y_test = case.response(x_test, constants)
     start = time.perf_counter()

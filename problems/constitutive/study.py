@@ -21,7 +21,7 @@ def study_data(config: Config) -> Result:
     for name in COMPONENTS:
         case, label = CASES[name], name.partition("_")[0]
         x = deformations(SIZES[-1], config.spread or case.spread, config.seed)
-        y = measured(case.response(x, constants), config.noise, config.seed)
+        y = measured(case.response(x, constants), config.noise or 0.0, config.seed)
         for kind in PRIORS:
             prior = None if kind == "none" else case.prior(constants, wrong=kind == "wrong")
             found = None
