@@ -93,7 +93,8 @@ def _read(hole: BlackHole, spline: ks.MultKAN, terms: list[ks.Residual]) -> tupl
     """The formula whose constants solve the problem, or the spline."""
     loss = ks.solve(spline, terms, steps=0, progress=False).loss
     for expression in read_rational(spline, hole.radii(400), max(SLACK * loss**0.5, LEAST)):
-        compiled = ks.kanpile(expression + 0.1, ["r"])
+        offset = float(ks.torch_function(expression, ["r"])(hole.radii(2))[1])
+        compiled = ks.kanpile(expression - offset, ["r"])
         solved = ks.solve(compiled, terms, steps=100, tolerance=0.0, progress=False)
         if solved.loss < loss:
             model = ks.round_constants(solved.model, terms)
