@@ -138,11 +138,11 @@ class _Problem:
     """Terms and the stresses that they shall explain, each component in units of its deviation."""
 
     at: Deformation
-    target: Float[Tensor, "n"]
+    target: Float[Tensor, "nc"]
     units: Float[Tensor, "c"]
     terms: list[InvariantTerm]
 
-    def column(self, stress: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n"]:
+    def column(self, stress: Float[Tensor, "n 3 3"]) -> Float[Tensor, "nc"]:
         """What a term explains."""
         return (self.at.components(stress) / self.units).flatten()
 

@@ -179,8 +179,8 @@ _FAMILIES = (
         tuple(own for own in torch.arange(-6, 6.3, 0.4, dtype=torch.float64).tolist() if abs(own) > 0.1),
         _power,
     ),
-    Family("chain", "chain(I1, N={0})", _between(2, 100, 25), _chain),
-    Family("limited", "-log(1 - (I1 - 3)/{0})", _between(2, 200, 25), _limited),
+    Family("chain", "chain(I1, N={0})", _between(2.0, 100.0, 25), _chain),
+    Family("limited", "-log(1 - (I1 - 3)/{0})", _between(2.0, 200.0, 25), _limited),
 )
 FAMILIES = {own.name: own for own in _FAMILIES}
 

@@ -319,34 +319,39 @@ class _System(NamedTuple):
 
     def solved(self, target: Float[Tensor, "n"]) -> Float[Tensor, "p"]:
         """The best numbers that are not negative."""
+        stacked, sizes = self._regularized()
+        right = torch.cat([target, target.new_zeros(len(stacked) - len(target))])
+        return torch.from_numpy(nnls(stacked.numpy(), right.numpy(), maxiter=100 * len(sizes))[0]) / sizes
+
+    def _regularized(self) -> tuple[Float[Tensor, "rows p"], Float[Tensor, "p"]]:
+        """The matrix with columns of length one and what keeps the numbers small and smooth, and the lengths."""
         sizes = self.matrix.norm(dim=0)
         sizes = torch.where(sizes > 0, sizes, 1.0)
-        p = self.matrix.shape[1]
-        unit = torch.eye(p, dtype=torch.float64)
+        unit = torch.eye(len(sizes), dtype=torch.float64)
         differences = unit.diff(dim=0)
-        differences[p // 2 - 1] = 0  # between the curves
-        stacked = torch.cat([self.matrix / sizes, RIDGE * unit, SMOOTH * differences])
-        right = torch.cat([target, target.new_zeros(len(stacked) - len(target))])
-        return torch.from_numpy(nnls(stacked.numpy(), right.numpy(), maxiter=100 * p)[0]) / sizes
+        differences[len(sizes) // 2 - 1] = 0  # between the curves
+        return torch.cat([self.matrix / sizes, RIDGE * unit, SMOOTH * differences]), sizes
 
     def redrawn(
         self, numbers: Float[Tensor, "p"], draws: int, seed: int
     ) -> tuple[dict[str, float], Float[Tensor, "draws p"]]:
         """The noise of each mode, and numbers for data with other noise of the same kind."""
-        rest = self.target - self.matrix @ numbers
-        random = np.random.default_rng(seed)
-        places = {mode: [k for k, own in enumerate(self.modes) if own == mode] for mode in self.units}
-        sizes = torch.zeros_like(rest)
-        noise = {}
-        for mode, own in places.items():
-            freedom = max(len(own) - int((numbers > 0).sum()) // len(places), 1)
-            size = float((rest[own].square().sum() / freedom).sqrt())
-            sizes[own], noise[mode] = size, size * self.units[mode]
-        found = [
-            self.solved(self.matrix @ numbers + sizes * torch.from_numpy(random.standard_normal(len(rest))))
-            for _ in range(draws)
-        ]
-        return noise, torch.stack([numbers, *found])
+        explained = self.matrix @ numbers
+        shares = self._leverages(numbers > 0)
+        sizes, noise = torch.zeros_like(self.target), {}
+        for mode, unit in self.units.items():
+            own = torch.tensor([name == mode for name in self.modes])
+            freedom = (1 - shares[own]).sum().clamp(min=1)
+            sizes[own] = ((self.target - explained)[own].square().sum() / freedom).sqrt()
+            noise[mode] = float(sizes[own][0]) * unit
+        random = torch.from_numpy(np.random.default_rng(seed).standard_normal((draws, len(sizes))))
+        return noise, torch.stack([numbers, *(self.solved(explained + sizes * own) for own in random)])
+
+    def _leverages(self, active: Tensor) -> Float[Tensor, "n"]:
+        """How much of each stress goes into the fit, the bounds that hold being kept."""
+        stacked = self._regularized()[0][:, active]
+        q = torch.linalg.qr(stacked).Q[: len(self.target)]
+        return q.square().sum(1)
 
 
 def _unit(stress: Tensor) -> float:
