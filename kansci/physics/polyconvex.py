@@ -40,7 +40,8 @@ KINDS = ("stretches", "invariants")
 DEGREE = 3
 MARGIN = 1.001  # of the splines' domain
 RIDGE = 1e-3  # of the unknowns, in units of their columns
-SMOOTH = 3e-2  # of the differences of neighbors
+SMOOTH = (1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)  # of the differences of neighbors
+NEAR = 1.3  # factor by which scores of smoothness may differ from the least one
 DRAWS = 200
 ROUNDING = 1e-12  # relative to the largest stress
 QUANTILES = 0.025, 0.975
@@ -170,7 +171,9 @@ class PolyconvexFit:
     noise: dict[str, float]
 
     def band(self, mode: str, stretch: Any, *, measured: bool = False) -> tuple[Tensor, Tensor]:
-        """Where the stress lies with 95 % probability [stress].
+        """Where the stress lies with 95 % probability, as far as that is a matter of noise [stress].
+
+        What bounds and smoothness keep from the curves is not in it.
 
         Args:
             mode: of a test.
@@ -233,6 +236,7 @@ def fit_polyconvex(
     largest = float(torch.cat([own[1] for own in data.values()]).abs().max())
     empty = PolyconvexEnergy(_empty_curves(kind, everything, grid), kind, largest if bulk is None else bulk)
     system = _System.of(empty, data, stretches)
+    system = system.smoothest()
     numbers = system.solved(system.target)
     noise, drawn = system.redrawn(numbers, draws, seed)
     energy = PolyconvexEnergy(_with_numbers(empty.curves, numbers), kind, empty.bulk)
@@ -307,6 +311,7 @@ class _System(NamedTuple):
     target: Float[Tensor, "n"]
     modes: list[str]
     units: dict[str, float]
+    smooth: float = SMOOTH[0]
 
     @classmethod
     def of(
@@ -316,6 +321,18 @@ class _System(NamedTuple):
         matrix = torch.cat([_rows(energy, stretches[mode]) / units[mode] for mode in data])
         target = torch.cat([own[1] / units[mode] for mode, own in data.items()])
         return cls(matrix, target, [mode for mode, own in data.items() for _ in own[1]], units)
+
+    def smoothest(self) -> "_System":
+        """The system with the most smoothness whose generalized cross-validation is about as good as any."""
+        systems = [self._replace(smooth=own) for own in SMOOTH]
+        scores = [own.score() for own in systems]
+        return [own for own, score in zip(systems, scores, strict=True) if score <= NEAR * min(scores)][-1]
+
+    def score(self) -> float:
+        """Mean square that is left, by the square of the share of freedom that is left (Craven, Wahba 1979)."""
+        numbers = self.solved(self.target)
+        rest = (self.target - self.matrix @ numbers).square().mean()
+        return float(rest / (1 - self._leverages(numbers > 0).mean()).square())
 
     def solved(self, target: Float[Tensor, "n"]) -> Float[Tensor, "p"]:
         """The best numbers that are not negative."""
@@ -330,7 +347,7 @@ class _System(NamedTuple):
         unit = torch.eye(len(sizes), dtype=torch.float64)
         differences = unit.diff(dim=0)
         differences[len(sizes) // 2 - 1] = 0  # between the curves
-        return torch.cat([self.matrix / sizes, RIDGE * unit, SMOOTH * differences]), sizes
+        return torch.cat([self.matrix / sizes, RIDGE * unit, self.smooth * differences]), sizes
 
     def redrawn(
         self, numbers: Float[Tensor, "p"], draws: int, seed: int

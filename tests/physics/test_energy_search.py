@@ -41,7 +41,7 @@ def test_stresses_are_derivatives_of_energies(size, text):
     assert (total(f, {text: 1.0}) - expected).abs().max() < 1e-12
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [2, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("terms", [{"(I1 - 3)": 0.5, "(J - 1)**2": 1.5}, {"log(I2/3)": 1.0, "(I1 - 3)**2": 0.3}])
 def test_terms_are_found(size, terms):
     f = gradients(100, size)
@@ -56,6 +56,7 @@ def test_terms_are_found(size, terms):
     assert (found.stress(f) - stress).abs().max() < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "inner"), [("power", -1.3), ("chain", 5.0), ("limited", 12.0)])
 def test_constants_inside_terms_are_found(name, inner):
     f = gradients(100)

@@ -20,7 +20,8 @@ def points(n=60):
     return moved + torch.tensor([1.0, 0.0, 0.0, 1.0])
 
 
-@pytest.mark.parametrize("prior", [pytest.param(None, marks=pytest.mark.slow), "F12 + F21"])
+@pytest.mark.slow
+@pytest.mark.parametrize("prior", [None, "F12 + F21", "F12 - 3*F22"])
 def test_a_component_is_found_with_any_prior(prior):
     x = points()
     law = find_material_law(x.numpy(), (0.7 * (x[:, 0] * x[:, 2] + x[:, 1] * x[:, 3])).numpy(), NAMES, prior=prior)
