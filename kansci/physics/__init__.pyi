@@ -11,7 +11,7 @@ from . import field as field
 from . import hyperelastic as hyperelastic
 from . import lagrangian as lagrangian
 from . import lagrangian_search as lagrangian_search
-from . import law_source as law_source
+from . import material_code as material_code
 from . import material_law as material_law
 from . import mechanics as mechanics
 from . import pde as pde
@@ -25,7 +25,7 @@ from .conserved_search import find_conserved as find_conserved
 from .energy_search import find_energy as find_energy
 from .field import VectorField as VectorField
 from .lagrangian_search import find_lagrangian as find_lagrangian
-from .law_source import law_source as law_source
+from .material_code import law_source as law_source
 from .material_law import find_material_law as find_material_law
 from .polyconvex import fit_polyconvex as fit_polyconvex
 from .rubber_models import fit_energy as fit_energy

@@ -17,7 +17,6 @@ References:
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import sympy
@@ -67,20 +66,20 @@ class Deformation:
             raise DataError("expected F with positive determinants, got one that is not; no body does that")
         return cls(values, plane)
 
-    @cached_property
+    @property
     def invariants(self) -> Float[Tensor, "n 3"]:
         """I1, I2 and J."""
         volume = torch.linalg.det(self.gradient)
         first, second = self._raw
         return torch.stack([volume ** (-2 / 3) * first, volume ** (-4 / 3) * second, volume], 1)
 
-    @cached_property
+    @property
     def _raw(self) -> tuple[Tensor, Tensor]:
         squares = self.gradient.mT @ self.gradient
         first = squares.diagonal(dim1=1, dim2=2).sum(1)
         return first, (first.square() - squares.square().sum((1, 2))) / 2
 
-    @cached_property
+    @property
     def slopes(self) -> Float[Tensor, "n 3 3 3"]:
         """Derivatives of I1, I2 and J by F."""
         f, (first, second) = self.gradient, (own[:, None, None] for own in self._raw)

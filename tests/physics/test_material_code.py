@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import kansci as ks
-from kansci.physics.law_source import energy_of_gradient, law_source
+from kansci.physics.material_code import energy_of_gradient, law_source
 
 ENERGY = "(I1 - 3)/2 + log(I2/3) + 1.5*(J - 1)**2"
 
