@@ -52,6 +52,7 @@ def candidate_features(
     names: Sequence[str] | None = None,
     *,
     matrix: Sequence[Sequence[str]] | None = None,
+    alone: Sequence[str] | None = None,
     limit: int = 20,
 ) -> list[Candidate]:
     r"""Formulas that would help to explain y, found from data alone, the best first.
@@ -75,6 +76,8 @@ def candidate_features(
         names: of the columns of x, by default x1, x2, ...
         matrix: rows of names that form a matrix of order 2 or 3, the invariants of which are tried; by default
             names that end in 11, 12, ... after the same letters, or all columns if there are 4 or 9 without names.
+        alone: names of the variables x_i that have functions g_i of their own; by default all. The fewer there are, the
+            fewer points are needed, 10 for each and 10 more.
         limit: how many to return at most.
 
     Returns:
@@ -97,7 +100,11 @@ def candidate_features(
     """
     points, values = _read_data(x, y)
     labels = _read_names(names, points.shape[1])
-    search = Search(points, values, _read_matrices(matrix, labels, named=names is not None))
+    own = _read_alone(alone, labels)
+    needed = POINTS * (len(own) + 1)
+    if len(points) < needed:
+        raise DataError(f"expected at least {needed} points for {len(own)} variables, got {len(points)}")
+    search = Search(points, values, _read_matrices(matrix, labels, named=names is not None), own)
     return [_described(entry, labels) for entry in search.run()[:limit]]
 
 
@@ -116,9 +123,6 @@ def _read_data(x: Any, y: Any) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n"]
         )
     check_finite(points, "x")
     check_finite(values, "y")
-    needed = POINTS * (points.shape[1] + 1)
-    if len(points) < needed:
-        raise DataError(f"expected at least {needed} points for {points.shape[1]} variables, got {len(points)}")
     rows = torch.randperm(len(points), generator=torch.Generator().manual_seed(0))[:MAX_POINTS]
     return points[rows], values.flatten()[rows]
 
@@ -129,6 +133,13 @@ def _read_names(names: Sequence[str] | None, d: int) -> list[str]:
         raise ConfigError(f"expected {d} names, one for each column of x, got {labels}")
     parse_formula("0", labels)
     return labels
+
+
+def _read_alone(alone: Sequence[str] | None, labels: Sequence[str]) -> list[int]:
+    unknown = set(alone or ()) - set(labels)
+    if unknown:
+        raise ConfigError(f"expected alone to be some of {list(labels)}, got {sorted(unknown)}")
+    return [place for place, label in enumerate(labels) if alone is None or label in alone]
 
 
 def _read_matrices(

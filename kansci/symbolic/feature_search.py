@@ -130,14 +130,22 @@ class Search:
         x: (n, d), the variables.
         targets: (n, t), y relative to its standard deviation, and log|y| if there is one.
         varying: the variables that are not constant.
+        alone: those of them that have functions of their own.
         features: all features of these, and of matrices.
         found: features that the models have from the start.
     """
 
-    def __init__(self, x: Float[Tensor, "n d"], y: Float[Tensor, "n"], matrices: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self,
+        x: Float[Tensor, "n d"],
+        y: Float[Tensor, "n"],
+        matrices: Sequence[Sequence[int]],
+        alone: Sequence[int],
+    ) -> None:
         """Collect variables, targets and features."""
         self.x, self.targets = x, _targets(y)
         self.varying: list[int] = (x.amax(0) > x.amin(0)).nonzero().flatten().tolist()
+        self.alone = [place for place in self.varying if place in alone]
         self.features = [Feature(shape, places) for shape, ways in shapes(self.varying, matrices) for places in ways]
         self.found: list[Feature] = []
 
@@ -172,9 +180,9 @@ class Search:
     def _model(self, rows: int | None = None, degree: int = MAX_DEGREE, without: Sequence[int] = ()) -> AdditiveModel:
         """The model of the first rows of the variables, but for some, and of the features found."""
         x = self.x[:rows]
-        kept = [place for place in self.varying if place not in without]
+        kept = [place for place in self.alone if place not in without]
         variables = torch.cat([x[:, kept].T, *(values for _, values in _evaluated(self.found, x))])
-        allowed = len(x) // (POINTS * (x.shape[1] + 1))
+        allowed = len(x) // (POINTS * (len(self.alone) + 1))
         return AdditiveModel(variables, self.targets[:rows], max(1, min(degree, allowed)))
 
     def _try(self, features: Sequence[Feature], model: AdditiveModel, rows: int | None = None) -> _Trials:

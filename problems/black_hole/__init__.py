@@ -1,0 +1,1 @@
+"""Hidden symmetry of black holes: the time in which space is flat."""

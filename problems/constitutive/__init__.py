@@ -1,0 +1,1 @@
+"""Constitutive laws: stress components as formulas, energies from noisy stress, rubber."""
