@@ -296,7 +296,7 @@ class _Search:
         ]
         return self.ranked(kept, rounding), found
 
-    def simplest_exact(self, states: Sequence[_State], rounding: float) -> float:
+    def simplest_exact(self, states: Sequence[_State], rounding: float) -> int | float:
         """The least complexity of networks that leave nothing: what is neither simpler nor as good is not needed."""
         return min((complexity(own.model) for own in states if own.loss <= rounding), default=math.inf)
 

@@ -73,6 +73,7 @@ def test_forces_say_what_the_mass_is():
     assert str(found.formulas) == "(-2*q**2 + v**2,)"
 
 
+@pytest.mark.slow
 def test_masks_of_the_caller_are_left_alone():
     x = 2 * torch.rand(700, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) - 1
     independent = torch.ones(700, dtype=torch.bool)

@@ -94,6 +94,7 @@ def test_grids_follow_fronts():
     assert lengths[middle - 1 : middle + 1].max() == lengths.min()
 
 
+@pytest.mark.slow
 def test_limits_of_time_are_kept():
     found = march(Equation("u_t = u_xx", ["t", "x"]), (0, 1), (0, 1), [sine], zero_walls, seconds=0.0, progress=False)
     assert found.status == "max_seconds"

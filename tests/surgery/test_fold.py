@@ -28,6 +28,7 @@ def test_hidden_nodes_are_of_the_order_of_one():
         assert_same(nodes.std(0), torch.ones(nodes.shape[1], dtype=torch.float64), 1e-12)
 
 
+@pytest.mark.slow
 def test_standardized_data_leave_no_trace_in_formulas():
     data = (X[:, :1], 3 * X[:, :1].exp() - 2)
     model = fit(kanpile("exp(x)", ["x"]), data, progress=False).model

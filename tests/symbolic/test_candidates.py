@@ -225,6 +225,7 @@ def test_matrices_are_given_or_found():
     assert first_five(x, stress, None)[0] == "x1*x4 - x2*x3"
 
 
+@pytest.mark.slow
 def test_features_make_a_network_of_few_edges_accurate():
     x = Draw(0)((1, 5), (0, 0.9), (1, 2))
     names = ["m0", "v", "c"]

@@ -79,6 +79,7 @@ def test_formulas_that_hold_stay():
     assert str(formula(found.model, ["x", "y"])[0]) == "x*sin(y)"
 
 
+@pytest.mark.slow
 def test_formulas_with_held_constants_are_corrected():
     """Their edges may be other curves all the same."""
     data = plane(lambda x, y: x + y.sin() + 0.2 * x**2)

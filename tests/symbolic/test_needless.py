@@ -27,6 +27,7 @@ def reduced(text, y, hopeful=1e-6):
     return model, without_needless(model, terms, score, hopeful=hopeful, steps=25), terms
 
 
+@pytest.mark.slow
 def test_a_square_that_others_can_say_goes_with_all_that_leads_to_it():
     """(x + y)^2 + (x - y)^2 is 2 x^2 + 2 y^2; any two of the four squares say it."""
     y = 2 * X[:, :1] ** 2 + 2 * X[:, 1:] ** 2

@@ -12,6 +12,7 @@ X = 2 * torch.rand(500, 3, dtype=torch.float64, generator=torch.Generator().manu
 NAMES = ["x", "y", "z"]
 
 
+@pytest.mark.slow
 def test_what_nothing_determines_becomes_simple_where_most_values_are_not_defined():
     """2 (x + s)^2 + 2 (y + s)^2 - (x + y + 2 s)^2 is (x - y)^2 for all s, and negative as soon as one s alone moves."""
     distance = ((X[:, :1] - X[:, 1:2]) ** 2 + X[:, 2:] ** 2).sqrt()

@@ -32,6 +32,7 @@ def test_one_function_is_enough_where_it_is():
     assert [own.function for own in found.terms] == ["sin"]
 
 
+@pytest.mark.slow
 def test_unfolded_edges_are_the_same_function():
     x = X[:, None]
     y = x**2 / 2 + x**4 / 4
