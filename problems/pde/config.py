@@ -67,7 +67,7 @@ class Config:
     """Degree of the splines; by default 7 in slabs, 9 in networks, 7 around holes."""
 
     width: tuple[int, ...] = ()
-    """Networks: nodes of each column; by default one hidden column of 12."""
+    """Networks: nodes of each column; by default one hidden column of 16."""
 
     grids: tuple[int, ...] = ()
     """Networks: intervals of each stage, by default 4, 8, 16."""

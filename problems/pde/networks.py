@@ -11,7 +11,7 @@ from kansci.physics.equation import Equation
 from problems.pde.config import Config
 from problems.pde.physics import Case
 
-HIDDEN, GRIDS, DEGREE, DEGREE_AROUND_HOLES = 12, (4, 8, 16), 9, 7
+HIDDEN, GRIDS, DEGREE, DEGREE_AROUND_HOLES = 16, (4, 8, 16), 9, 7
 POINTS_PER_PARAMETER = 2.5
 INSIDE_WEIGHT = 0.01
 

@@ -50,6 +50,7 @@ def test_time_may_be_the_second_coordinate():
     assert found.error_estimate < 1e-6
 
 
+@pytest.mark.slow
 def test_second_order_in_time_takes_rates():
     found = march(
         Equation("u_tt = u_xx", ["t", "x"]),

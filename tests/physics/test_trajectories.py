@@ -48,6 +48,7 @@ def test_what_nothing_determines_has_no_error_bar():
     assert errors.isfinite().sum() == 2  # where the potential is least, and how much it curves
 
 
+@pytest.mark.slow
 def test_the_input_is_left():
     motions, exact = oscillations(0.02)
     few = Motions(T[:4], {0: motions.measured[0][:4]}, motions.noise, torch.zeros(4))

@@ -23,6 +23,7 @@ def test_every_known_integral_is_one():
             assert measure([function], x, flow(x)).residual[0] < 1e-13
 
 
+@pytest.mark.slow
 def test_a_field_on_the_command_line(tmp_path):
     field = ["--case", "custom", "--field", "p, -x", "--names", "x,p", "--low=-2", "--high", "2"]
     main(Config, solve, arguments=[*field, "--out", str(tmp_path)])

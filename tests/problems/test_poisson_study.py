@@ -45,6 +45,7 @@ def test_stages_reach_below_the_first_grid():
     assert grids == [(3,), (6,), (6, 12)]
 
 
+@pytest.mark.slow
 def test_the_study_reports_every_slope(result):
     expected = {f"slope_{error}_{measure}_{name}" for error in ERRORS for measure in MEASURES for name in SERIES}
     assert set(result.metrics) == expected

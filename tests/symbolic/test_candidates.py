@@ -180,6 +180,7 @@ def test_features_of_other_laws(case, seed):
     assert place(*case(Draw(seed))) <= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS[:3])
 def test_noise(seed):
     draw = Draw(seed)
@@ -189,6 +190,7 @@ def test_noise(seed):
     assert {"v/c", "1/sqrt(1 - v**2/c**2)"} <= set(first_five(x, y + noise, ["m0", "v", "c"]))
 
 
+@pytest.mark.slow
 def test_a_second_feature_is_found_beside_the_first():
     x = Draw(0)((-1, 1), (-1, 1), (0, 0.9), (1, 2))
     y = x[:, :2].norm(dim=1) / (1 - x[:, 2] ** 2 / x[:, 3] ** 2).sqrt()
@@ -201,6 +203,7 @@ def test_nothing_is_found_where_nothing_is_missing():
     assert candidate_features(x, x[:, 0].sin() + 1 / x[:, 1] + x[:, 2] ** 3) == []
 
 
+@pytest.mark.slow
 def test_units_and_the_order_of_rows_and_columns_do_not_matter():
     x = Draw(2)((1, 5), (0, 0.9), (1, 2))
     y = x[:, 0] / (1 - x[:, 1] ** 2 / x[:, 2] ** 2).sqrt()
@@ -216,6 +219,7 @@ def test_arrays_and_columns_are_taken():
     assert str(candidate_features(x.numpy(), y[:, None].numpy())[0].formula) in ("x1/x2", "x2/x1")
 
 
+@pytest.mark.slow
 def test_matrices_are_given_or_found():
     x, stress, _ = neo_hookean(0, 2, 0.2)
     determinant = "F11*F22 - F12*F21"

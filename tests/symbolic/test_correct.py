@@ -99,6 +99,7 @@ def test_evidence_points_at_the_edge():
         edge_evidence(kanpile("x", ["x", "y"]), data, edges=[Edge(3, 0, 0)])
 
 
+@pytest.mark.slow
 def test_refuting_is_right_as_often_as_promised():
     prior = kanpile("x*sin(2*y)", ["x", "y"])
     wrong = sum(refute(prior, plane(lambda x, y: x * (2 * y).sin(), 0.1, 150, seed)).refuted for seed in range(40))

@@ -76,6 +76,7 @@ def test_affine_maps_of_nodes_and_subnodes_are_part_of_the_formula():
     assert_computes([total, product], model)
 
 
+@pytest.mark.slow
 def test_formulas_of_fitted_networks_are_in_raw_units():
     """Fitting standardizes y: 40 sin(2.5 x) + 300 is fitted through the affine map of the output."""
     data = ks.Dataset(POINTS, 40 * (2.5 * POINTS[:, :1]).sin() + 300)

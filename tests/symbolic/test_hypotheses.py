@@ -31,6 +31,7 @@ def test_linear_models_are_compared_as_in_the_textbook():
     assert found.explained == pytest.approx(float(1 - rests[1] / rests[0]), rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [None, 0.1])
 @pytest.mark.parametrize("formula", ["sin(2*x)", "exp(x)"])
 def test_p_values_are_uniform_where_the_formula_is_true(formula, noise):

@@ -55,6 +55,7 @@ def test_what_is_needed_stays(text):
     assert problem_loss(fewer, terms) < 1e-24
 
 
+@pytest.mark.slow
 def test_in_noise_a_term_stays_if_it_is_more_than_chance():
     noise = 0.01 * torch.randn(300, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     _, both, _ = reduced("exp(x) + 0.1*sin(y)", X[:, :1].exp() + 0.1 * X[:, 1:].sin() + noise, math.inf)

@@ -36,6 +36,7 @@ def test_functions_of_functions_are_told_by_what_they_leave():
     assert problem_loss(found.model, data) < 1e-24
 
 
+@pytest.mark.slow
 def test_the_front_falls_with_complexity():
     model, data = fitted([2, 1], X[:, :1] ** 2 + (3 * X[:, 1:]).sin())
     front = snap(model, data, functions=FEW).front
@@ -54,6 +55,7 @@ def test_standardized_targets_leave_no_constants_behind():
     assert text.count("*") <= 3
 
 
+@pytest.mark.slow
 def test_gauges_are_fixed_without_changing_the_function():
     data = (X, (X[:, :1] + X[:, 1:] ** 2).exp())
     model = solve(kanpile("1.1*exp(0.9*x + y**2 + 0.1)", ["x", "y"]), as_terms(data), progress=False).model

@@ -82,6 +82,7 @@ def test_snapping_lowers_the_loss_and_leaves_a_formula():
     assert_same(read(x)[:, None], data[1], 1e-8)
 
 
+@pytest.mark.slow
 def test_edges_of_both_kinds_are_split():
     data = (X, X.sin() + 0.2 * X**2)
     model = fit(perturb(kanpile("sin(x)", ["x"]), domain=(-1, 1.5)), data, normalize=False, progress=False).model
